@@ -1,0 +1,1 @@
+"""Prefect flows: thin shells round the calls in `recovery`. No logic, no classes."""

@@ -1,0 +1,1 @@
+"""The incident desk: tickets, customers, announcements, clocks, root-cause drafts, escalation."""

@@ -1,0 +1,1 @@
+"""The steps and probes of each remedy, one module a remedy."""
