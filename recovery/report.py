@@ -119,7 +119,7 @@ def render_html(report: RunReport, *, evidence: Mapping[str, Exchange] | None = 
 
 
 def render_markdown(report: RunReport) -> str:
-    """The report as GitHub-flavoured Markdown, short enough for a Prefect artifact; hostile text stays in code spans."""
+    """The report as GitHub-flavoured Markdown, short enough for a Prefect artifact; remote text stays in code spans."""
     from recovery.report_markdown import document
 
     return document(report)
