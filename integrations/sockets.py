@@ -1,0 +1,150 @@
+"""Connections: who may be talked to, over which pool, and what a failure to talk proves."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from collections.abc import Callable, Iterator
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from recovery.errors import ConfigError
+
+MAX_BODY_BYTES = 10 * 1024 * 1024
+
+
+class Sockets:
+    """The connections of one process: `reads` kept alive and shared, `writes` one fresh connection each.
+
+    A write never goes out on a kept connection: aiohttp silently repeats a GET, PUT or DELETE whose kept connection
+    turns out dead, and ActiveCampaign's v1 `campaign_status` is a GET that writes. TLS certificates are always
+    verified; `ca_file` adds an organisation's own authority. Nothing is read from the environment, no cookie is
+    stored. Tests pass `transport` and no socket is opened.
+    """
+
+    def __init__(
+        self, *, transport: httpx.AsyncBaseTransport | None = None, connections: int = 400, ca_file: str | None = None
+    ) -> None:
+        self._owned: list[httpx.AsyncBaseTransport] = []
+        if transport is not None:
+            self.reads = self.writes = transport
+            return
+        context = httpx.create_ssl_context(trust_env=False)
+        if ca_file:
+            context.load_verify_locations(ca_file)
+        self.reads = self._pool(context, lambda: aiohttp.TCPConnector(limit=connections, ssl=context))
+        self.writes = self._pool(context, lambda: aiohttp.TCPConnector(limit=0, ssl=context, force_close=True))
+
+    def _pool(self, context: ssl.SSLContext, connector: Callable[[], aiohttp.TCPConnector]) -> AiohttpTransport:
+        def session() -> aiohttp.ClientSession:
+            return aiohttp.ClientSession(
+                connector=connector(), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, raise_for_status=False
+            )
+
+        pool = AiohttpTransport(verify=context, trust_env=False, client=session)
+        self._owned.append(pool)
+        return pool
+
+    async def close(self) -> None:
+        """Close every connection that this object opened."""
+        for pool in self._owned:
+            await pool.aclose()
+
+
+class TooLargeError(Exception):
+    """The reply passed the size that any reply may have."""
+
+
+async def read_body(response: httpx.Response) -> bytes:
+    """The reply's whole body, unpacked; `TooLargeError` past 10 MB. The connection is given back in every case."""
+    body = bytearray()
+    try:
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise TooLargeError(f"{response.status_code} with more than {MAX_BODY_BYTES // 1024 // 1024} MB")
+    finally:
+        await response.aclose()
+    return bytes(body)
+
+
+def segment(ref: str | int) -> str:
+    """An id as one path segment: escaped, and never one that walks the path. `ValueError` for an empty or dotted id."""
+    text = str(ref)
+    if text in ("", ".", ".."):
+        raise ValueError(f"not an id: {text!r}")
+    return quote(text, safe="")
+
+
+def checked_base(base_url: str, system: str, account: str) -> str:
+    """The base URL without trailing slash; `ConfigError` unless it is https, or http to a loopback address."""
+    who = f"{system} of {account}" if account else system
+    try:
+        parts = urlsplit(base_url.strip())
+        host = parts.hostname or ""
+        _ = parts.port  # a port that is no number raises here
+    except ValueError:
+        raise ConfigError(f"the base URL of {who} is not a URL", "write it as https://host/path") from None
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigError(
+            f"the base URL of {who} carries more than a host and a path", "keep credentials in the secrets"
+        )
+    if not host or parts.scheme not in ("https", "http"):
+        raise ConfigError(f"the base URL of {who} is not an http(s) URL", "write it as https://host/path")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigError(f"the base URL of {who} is not https", "plain http is accepted for loopback addresses only")
+    return base_url.strip().rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def never_left(problem: BaseException) -> bool:
+    """Whether a failure proves that no byte reached the remote: DNS, refused, TLS, no connection in time.
+
+    The aiohttp transport reports a connection lost *after* sending as `httpx.ConnectTimeout` too, so where aiohttp
+    raised the failure, its own class decides and httpx's name for it is not believed.
+    """
+    causes = [c for c in _causes(problem) if isinstance(c, aiohttp.ClientError)]
+    if causes:
+        return any(isinstance(c, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)) for c in causes)
+    return isinstance(problem, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol))
+
+
+def _causes(problem: BaseException | None) -> Iterator[BaseException]:
+    while problem is not None:
+        yield problem
+        problem = problem.__cause__
+
+
+def lost_connection(problem: BaseException) -> bool:
+    """Whether the remote closed the connection without a byte of an answer."""
+    return isinstance(problem.__cause__, aiohttp.ServerDisconnectedError)
+
+
+def failure_words(problem: BaseException) -> str:
+    """A transport failure in words of our own, because the libraries' texts may hold URLs."""
+    cause = problem.__cause__ if isinstance(problem.__cause__, aiohttp.ClientError) else problem
+    for kinds, words in _FAILURES:
+        if isinstance(cause, kinds):
+            return words
+    return f"the connection failed ({type(cause).__name__})"
+
+
+_FAILURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((aiohttp.ClientConnectorDNSError,), "the host name is unknown"),
+    ((aiohttp.ClientSSLError,), "no TLS connection: the certificate or handshake failed"),
+    ((aiohttp.ConnectionTimeoutError, httpx.PoolTimeout), "no connection in time"),
+    ((aiohttp.ClientConnectorError, httpx.ConnectError), "could not connect"),
+    ((aiohttp.SocketTimeoutError, httpx.ReadTimeout, httpx.WriteTimeout), "no answer in time"),
+    ((aiohttp.ServerDisconnectedError,), "the connection was closed without an answer"),
+    ((aiohttp.ClientPayloadError, httpx.ReadError), "the reply broke off"),
+    ((httpx.ConnectTimeout,), "no connection in time"),
+)
