@@ -1,8 +1,8 @@
 """The pretend Prospect2 (an ActiveCampaign white label): REST v3, with v1 in `sandbox.pro2_v1`.
 
 Mounted per account: /<account>/api/3/... and /<account>/admin/api.php. The limiter comes before everything else, so a
-429 never has an effect. What no document says was chosen here and is marked "chosen": a copy is called "Copy of <name>",
-PUT edit answers with the campaign and keeps `scheduledDate` as a note without scheduling anything, a campaign that is
+429 never has an effect. What no document says was chosen here and is marked "chosen": a copy is called "Copy of
+<name>", PUT edit answers with the campaign and keeps `scheduledDate` as a note without scheduling anything, a campaign that is
 sending cannot be edited, and the limiter is a token bucket.
 """
 
@@ -25,8 +25,10 @@ from sandbox.pro2_shapes import (
     campaign_list_rows,
     campaign_message_rows,
     campaign_row,
+    json_of,
     message_row,
     not_found,
+    paged,
     reply,
     texts,
     window,

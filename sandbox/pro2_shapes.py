@@ -13,6 +13,25 @@ from sandbox.pro2_records import Automation, Campaign, Contact, MailingList, Mes
 from sandbox.pro2_state import Pro2State
 
 Row = dict[str, Any]
+COUNTERS = tuple(
+    [
+        "opens",
+        "uniqueopens",
+        "linkclicks",
+        "uniquelinkclicks",
+        "subscriberclicks",
+        "forwards",
+        "hardbounces",
+        "softbounces",
+        "unsubscribes",
+        "replies",
+        "willrecur",
+        "realcid",
+        "sendid",
+        "threadid",
+        "addressid",
+    ]
+)
 
 
 def reply(body: object, status: int = 200) -> Response:
@@ -48,26 +67,7 @@ def local_plain(state: Pro2State, at: datetime | None) -> str | None:
 def campaign_row(state: Pro2State, c: Campaign) -> Row:
     """A campaign as v3 shows it: every number a string."""
     here = f"/{state.account}/api/3/campaigns/{c.id}"
-    counters = dict.fromkeys(
-        [
-            "opens",
-            "uniqueopens",
-            "linkclicks",
-            "uniquelinkclicks",
-            "subscriberclicks",
-            "forwards",
-            "hardbounces",
-            "softbounces",
-            "unsubscribes",
-            "replies",
-            "willrecur",
-            "realcid",
-            "sendid",
-            "threadid",
-            "addressid",
-        ],
-        "0",
-    )
+    counters = dict.fromkeys(COUNTERS, "0")
     return {
         **counters,
         "id": str(c.id),

@@ -336,8 +336,9 @@ class Pro2State:
         campaign.late_at = at or self.world.now()
         self._wake(campaign)
 
-    def process_due(self, now: datetime) -> None:
-        """Everything the platform does by itself up to `now`: start, deliver, complete, import."""
+    def tick(self, world: World) -> None:
+        """Everything the platform does by itself up to now: start, deliver, complete, import."""
+        now = world.now()
         for number in sorted(self._awake):
             campaign = self.campaigns.get(number)
             if campaign is None or not self._advance(campaign, now):
