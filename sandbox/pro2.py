@@ -2,8 +2,8 @@
 
 Mounted per account: /<account>/api/3/... and /<account>/admin/api.php. The limiter comes before everything else, so a
 429 never has an effect. What no document says was chosen here and is marked "chosen": a copy is called "Copy of
-<name>", PUT edit answers with the campaign and keeps `scheduledDate` as a note without scheduling anything, a campaign that is
-sending cannot be edited, and the limiter is a token bucket.
+<name>", PUT edit answers with the campaign and keeps `scheduledDate` as a note without scheduling anything, a campaign
+that is sending cannot be edited, and the limiter is a token bucket.
 """
 
 from __future__ import annotations

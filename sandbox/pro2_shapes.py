@@ -13,24 +13,9 @@ from sandbox.pro2_records import Automation, Campaign, Contact, MailingList, Mes
 from sandbox.pro2_state import Pro2State
 
 Row = dict[str, Any]
-COUNTERS = tuple(
-    [
-        "opens",
-        "uniqueopens",
-        "linkclicks",
-        "uniquelinkclicks",
-        "subscriberclicks",
-        "forwards",
-        "hardbounces",
-        "softbounces",
-        "unsubscribes",
-        "replies",
-        "willrecur",
-        "realcid",
-        "sendid",
-        "threadid",
-        "addressid",
-    ]
+COUNTERS = (
+    *("opens", "uniqueopens", "linkclicks", "uniquelinkclicks", "subscriberclicks", "forwards", "hardbounces"),
+    *("softbounces", "unsubscribes", "replies", "willrecur", "realcid", "sendid", "threadid", "addressid"),
 )
 
 
