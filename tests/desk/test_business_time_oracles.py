@@ -1,0 +1,158 @@
+"""Business time against two implementations that share no code with it: a table of minutes, and businesstimedelta.
+
+`ALLCLEAR_SLA_CASES` sets the number of random cases (3,000 unless set; the full check is 100,000).
+"""
+
+import os
+import random
+from datetime import UTC, date, datetime, time, timedelta
+
+import businesstimedelta
+import holidays
+import pytest
+import pytz
+
+from recovery.desk.business_time import Calendar, Timetable
+from recovery.desk.sla import Pause, SlaClock, Target, Unit, due_at, used
+
+from .minute_table import MinuteTable
+
+CASES = int(os.environ.get("ALLCLEAR_SLA_CASES", "3000"))
+FULL = CASES > 10_000
+HORIZON_DAYS = 420 if FULL else 140
+NINE_TO_FIVE = [[(540, 1020)]] * 5 + [[], []]
+SPLIT = [[(480, 720), (780, 1050)]] * 5 + [[(540, 780)], []]
+ROUND_THE_CLOCK = [[(0, 1440)]] * 7
+NIGHTS = [[(0, 360), (1320, 1440)]] * 7
+AROUND_THE_CHANGE = [[(60, 150)]] * 7
+INSIDE_THE_CHANGE = [[(90, 150), (165, 200)]] * 7
+LONG = [[(480, 1020)]] * 5 + [[], []]
+
+# Zone, week, holidays: where clocks change at 02:00, 01:00, midnight, by half an hour, at different dates, or not at all.
+PLACES = [
+    ("America/Denver", NINE_TO_FIVE, "US", "CO"),
+    ("Europe/London", SPLIT, "GB", "ENG"),
+    ("America/Santiago", ROUND_THE_CLOCK, "CL", ""),
+    ("America/Denver", INSIDE_THE_CHANGE, "US", "CO"),
+    ("Australia/Lord_Howe", AROUND_THE_CHANGE, "AU", "NSW"),
+    ("Africa/Cairo", NIGHTS, "EG", ""),
+    ("Asia/Kathmandu", LONG, "none", ""),
+    ("Europe/Berlin", LONG, "DE", "BE"),
+    ("America/New_York", NIGHTS, "US", "NY"),
+    ("Asia/Kolkata", SPLIT, "IN", ""),
+]
+# Starts chosen so that the stretch contains a clock change and, in turn, spring, summer, autumn and the year's end.
+ORIGINS = [datetime(2026, 1, 20, tzinfo=UTC), datetime(2025, 9, 15, tzinfo=UTC), datetime(2026, 6, 20, tzinfo=UTC)]
+
+
+def places():
+    """Every place with a stretch of time, as the product's timetable and as the oracle's table."""
+    rng = random.Random(20260702)
+    for number, (zone, week, country, subdivision) in enumerate(PLACES if FULL else PLACES[:6]):
+        origin = ORIGINS[number % len(ORIGINS)]
+        own = {
+            (origin + timedelta(days=rng.randrange(5, HORIZON_DAYS - 5))).date(): hours
+            for hours in ([], [(600, 700)], [])
+        }
+        product = Calendar(
+            zone,
+            tuple(tuple(day) for day in week),
+            country,
+            subdivision,
+            tuple((day, tuple(hours)) for day, hours in own.items()),
+        )
+        table = MinuteTable(origin, HORIZON_DAYS, zone, week, country, subdivision, own)
+        yield origin, product, table
+
+
+@pytest.fixture(scope="module")
+def estate():
+    return list(places())
+
+
+def random_start(rng, origin, table):
+    """Any minute of the first half, or exactly at an opening, at a closing, or one minute beside them."""
+    if rng.random() < 0.4:
+        day = rng.choice(table.business_days[1 : len(table.business_days) // 2])
+        edges = table.days[day][0]
+        return table.moment(rng.choice([edges[0], edges[-1] + 1]) + rng.choice([-1, 0, 0, 1]))
+    return origin + timedelta(days=3, minutes=rng.randrange((HORIZON_DAYS // 2 - 6) * 1440))
+
+
+@pytest.mark.requirement("R003.44", "R003.45")
+@pytest.mark.timeout(1800)
+def test_random_cases_agree_with_a_table_of_minutes(estate):
+    """Adding hours, adding days and measuring give what counting single minutes gives, in every zone and at every edge."""
+    rng = random.Random(CASES)
+    for case in range(CASES):
+        origin, calendar, table = estate[case % len(estate)]
+        timetable = Timetable(((origin, calendar),))
+        start = random_start(rng, origin, table)
+        minutes = rng.choice([0, 1, rng.randrange(60), 480, 1440, rng.randrange(2400)])
+        label = f"case {case}: {calendar.zone} from {start}"
+        assert timetable.add(start, timedelta(minutes=minutes)) == table.add(start, minutes), f"{label} + {minutes} min"
+        end = start + timedelta(minutes=rng.randrange(-100, 14 * 1440))
+        assert timetable.between(start, end) == timedelta(minutes=table.between(start, end)), f"{label} to {end}"
+        days = rng.randrange(1, 4)
+        assert timetable.add_days(start, days) == table.add_days(start, days), f"{label} + {days} business days"
+
+
+@pytest.mark.requirement("R003.45", "R003.47")
+def test_a_calendar_replaced_mid_clock_and_pauses_agree_with_a_table_of_minutes(estate):
+    """The used part stays, the rest is counted by the new calendar (other zone, hours, holidays), less the pauses."""
+    rng = random.Random(7)
+    (origin, first, first_table), (_, second, _) = estate[0], estate[1]
+    second_table = MinuteTable(
+        origin, HORIZON_DAYS, second.zone, [list(h) for h in second.week], "GB", "ENG", dict(second.own_dates)
+    )
+    for case in range(CASES // 60):
+        start = random_start(rng, origin, first_table)
+        edited = start + timedelta(minutes=rng.randrange(-2000, 9000))
+        held = start + timedelta(minutes=rng.randrange(0, 6000))
+        freed = held + timedelta(minutes=rng.randrange(0, 6000))
+        cut, gap = first_table.index(edited), range(first_table.index(held), first_table.index(freed))
+        minutes = sorted({i for i in first_table.open if i < cut} | {i for i in second_table.open if i >= cut})
+        counted = [i for i in minutes if i not in gap and i >= first_table.index(start)]
+        hours = rng.choice([1, 8, 24])
+        clock = SlaClock(
+            "first response",
+            "r1",
+            start,
+            Target(hours, Unit.BUSINESS_HOUR),
+            Timetable(((origin, first), (edited, second))),
+            (Pause(held, freed),),
+        )
+        assert due_at(clock) == first_table.moment(counted[hours * 60 - 1] + 1), f"case {case}: {start}, {edited}"
+        now = start + timedelta(minutes=rng.randrange(20_000))
+        spent = sum(i < first_table.index(now) for i in counted)
+        assert used(clock, now) == timedelta(minutes=spent), f"case {case} at {now}"
+
+
+@pytest.mark.requirement("R003.45")
+def test_random_cases_agree_with_businesstimedelta():
+    """A published package with another design arrives at the same due times, to the second."""
+    rng = random.Random(11)
+    zone = pytz.timezone("America/Denver")
+    rules = businesstimedelta.Rules(
+        [
+            businesstimedelta.WorkDayRule(start_time=time(8), end_time=time(17), tz=zone),
+            businesstimedelta.HolidayRule(holidays.country_holidays("US", subdiv="CO"), tz=zone),
+        ]
+    )
+    timetable = Timetable(((datetime.min.replace(tzinfo=UTC), Calendar("America/Denver", _week(LONG), "US", "CO")),))
+    for _ in range(max(150, CASES // 100)):
+        start = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=rng.randrange(2 * 365 * 86400))
+        hours = rng.choice([1, 8, 24])
+        theirs = start + businesstimedelta.BusinessTimeDelta(rules, hours=hours)
+        assert timetable.add(start, timedelta(hours=hours)) == theirs, f"{start} + {hours}"
+
+
+def _week(week):
+    return tuple(tuple(day) for day in week)
+
+
+def test_the_oracle_sees_the_observed_holiday():
+    """The table itself closes on Friday 3 July 2026, when Independence Day is observed."""
+    table = MinuteTable(datetime(2026, 6, 28, tzinfo=UTC), 12, "America/Denver", NINE_TO_FIVE, "US", "CO")
+    assert date(2026, 7, 3) not in table.days
+    assert date(2026, 7, 2) in table.days
