@@ -78,10 +78,13 @@ class Calendar:
         hours = self.hours_on(day)
         if whole_day and hours:
             hours = ((0, DAY_MINUTES),)
+        counted_to = DAWN
         for opening, closing in hours:
-            opens_at = _moment(self.zone, day, opening, last=False)
+            # In the hour that happens twice a first stretch may still be open when a second one opens.
+            opens_at = max(_moment(self.zone, day, opening, last=False), counted_to)
             closes_at = _moment(self.zone, day, closing, last=True)
             if opens_at < closes_at:
+                counted_to = closes_at
                 yield Span(opens_at, closes_at, day, self.zone)
 
 

@@ -1,4 +1,7 @@
-"""An independent account of business time: a table of every single minute, asked by counting. Shares no code with the product."""
+"""An independent account of business time: a table of every single minute, asked by counting.
+
+It shares no code with the product.
+"""
 
 from bisect import bisect_left
 from datetime import UTC, datetime, timedelta

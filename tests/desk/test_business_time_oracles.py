@@ -25,31 +25,33 @@ SPLIT = [[(480, 720), (780, 1050)]] * 5 + [[(540, 780)], []]
 ROUND_THE_CLOCK = [[(0, 1440)]] * 7
 NIGHTS = [[(0, 360), (1320, 1440)]] * 7
 AROUND_THE_CHANGE = [[(60, 150)]] * 7
-INSIDE_THE_CHANGE = [[(90, 150), (165, 200)]] * 7
+INSIDE_THE_CHANGE = [[(30, 75), (90, 150), (165, 200)]] * 7
 LONG = [[(480, 1020)]] * 5 + [[], []]
 
-# Zone, week, holidays: where clocks change at 02:00, 01:00, midnight, by half an hour, at different dates, or not at all.
+WINTER_TO_SUMMER = datetime(2026, 1, 20, tzinfo=UTC)
+SUMMER_TO_WINTER = datetime(2025, 8, 25, tzinfo=UTC)
+# Start of the stretch, zone, week, holidays. Clocks change at 02:00, 01:00, midnight, by half an hour, or not at all.
 PLACES = [
-    ("America/Denver", NINE_TO_FIVE, "US", "CO"),
-    ("Europe/London", SPLIT, "GB", "ENG"),
-    ("America/Santiago", ROUND_THE_CLOCK, "CL", ""),
-    ("America/Denver", INSIDE_THE_CHANGE, "US", "CO"),
-    ("Australia/Lord_Howe", AROUND_THE_CHANGE, "AU", "NSW"),
-    ("Africa/Cairo", NIGHTS, "EG", ""),
-    ("Asia/Kathmandu", LONG, "none", ""),
-    ("Europe/Berlin", LONG, "DE", "BE"),
-    ("America/New_York", NIGHTS, "US", "NY"),
-    ("Asia/Kolkata", SPLIT, "IN", ""),
+    (WINTER_TO_SUMMER, "America/Denver", NINE_TO_FIVE, "US", "CO"),
+    (SUMMER_TO_WINTER, "Europe/London", SPLIT, "GB", "ENG"),
+    (SUMMER_TO_WINTER, "America/Santiago", ROUND_THE_CLOCK, "CL", ""),
+    (WINTER_TO_SUMMER, "America/Denver", INSIDE_THE_CHANGE, "US", "CO"),
+    (SUMMER_TO_WINTER, "America/Denver", INSIDE_THE_CHANGE, "US", "CO"),
+    (WINTER_TO_SUMMER, "Australia/Lord_Howe", AROUND_THE_CHANGE, "AU", "NSW"),
+    (WINTER_TO_SUMMER, "Africa/Cairo", NIGHTS, "EG", ""),
+    (SUMMER_TO_WINTER, "Africa/Cairo", NIGHTS, "EG", ""),
+    (WINTER_TO_SUMMER, "Asia/Kathmandu", LONG, "none", ""),
+    (SUMMER_TO_WINTER, "Europe/Berlin", LONG, "DE", "BE"),
+    (WINTER_TO_SUMMER, "America/New_York", NIGHTS, "US", "NY"),
+    (SUMMER_TO_WINTER, "Asia/Kolkata", SPLIT, "IN", ""),
+    (WINTER_TO_SUMMER, "America/Santiago", ROUND_THE_CLOCK, "CL", ""),
 ]
-# Starts chosen so that the stretch contains a clock change and, in turn, spring, summer, autumn and the year's end.
-ORIGINS = [datetime(2026, 1, 20, tzinfo=UTC), datetime(2025, 9, 15, tzinfo=UTC), datetime(2026, 6, 20, tzinfo=UTC)]
 
 
 def places():
     """Every place with a stretch of time, as the product's timetable and as the oracle's table."""
     rng = random.Random(20260702)
-    for number, (zone, week, country, subdivision) in enumerate(PLACES if FULL else PLACES[:6]):
-        origin = ORIGINS[number % len(ORIGINS)]
+    for origin, zone, week, country, subdivision in PLACES if FULL else PLACES[:6]:
         own = {
             (origin + timedelta(days=rng.randrange(5, HORIZON_DAYS - 5))).date(): hours
             for hours in ([], [(600, 700)], [])
@@ -82,7 +84,7 @@ def random_start(rng, origin, table):
 @pytest.mark.requirement("R003.44", "R003.45")
 @pytest.mark.timeout(1800)
 def test_random_cases_agree_with_a_table_of_minutes(estate):
-    """Adding hours, adding days and measuring give what counting single minutes gives, in every zone and at every edge."""
+    """Adding hours, adding days and measuring give what counting minutes gives, in every zone and at every edge."""
     rng = random.Random(CASES)
     for case in range(CASES):
         origin, calendar, table = estate[case % len(estate)]
