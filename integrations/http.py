@@ -243,7 +243,7 @@ class Transport:
         """The reply when it is a 2xx that is not a web page, else the error that says what it was."""
         status = reply.status
         if 200 <= status < 300:
-            if reply.content_type in ("text/html", "application/xhtml+xml"):
+            if "html" in reply.content_type and reply.body.lstrip()[:1] == b"<":
                 raise self.bad(op, f"{status} with an HTML page instead of data")
             return reply
         reason = redact_text(reason_of(reply), self._forms)
