@@ -1,0 +1,63 @@
+"""The scenarios by name. Each is a function from a World to a Story; tests write their own in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sandbox.pro2_records import COMPLETED, DRAFT, SCHEDULED
+from sandbox.story import Account, Plot, Story, make_account, note_campaign
+from sandbox.world import World
+
+STARTED_AT = datetime(2026, 11, 1, 5, 0, tzinfo=UTC)
+ENDED_AT = datetime(2026, 11, 1, 7, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 1, 8, 20, tzinfo=UTC)
+
+
+def one_campaign(world: World, *, recipients: int = 1200, profile: str = "strong", **knobs: object) -> Story:
+    """One account with one overdue campaign (given `knobs`) and healthy ones beside it."""
+    world.set_now(NOW)
+    account = make_account(world, "harbor", "America/New_York", profile=profile)
+    plot = Plot()
+    account.pro2.add_list(1, "Newsletter", [(10_000, 9_999 + recipients)])
+    settings: dict[str, object] = {"stuck": True, **knobs}
+    due = STARTED_AT + timedelta(minutes=30)
+    overdue = account.pro2.add_campaign("Autumn gala", SCHEDULED, sdate=due, **settings)  # type: ignore[arg-type]  # knobs
+    note_campaign(plot, account, overdue, ["missed"], "overdue", audience=recipients)
+    plant_bystanders(plot, account)
+    return Story("one-campaign", STARTED_AT, ENDED_AT, [account], plot)
+
+
+def quiet(world: World) -> Story:
+    """Nothing was missed: everything due in the window was sent."""
+    world.set_now(NOW)
+    account = make_account(world, "harbor", "America/New_York")
+    plot = Plot()
+    account.pro2.add_list(1, "Newsletter", [(10_000, 10_499)])
+    due = STARTED_AT + timedelta(minutes=30)
+    sent = account.pro2.add_campaign(
+        "Members' evening", COMPLETED, sdate=due, send_amt=500, ldate=due + timedelta(minutes=4)
+    )
+    note_campaign(plot, account, sent, ["done"], "sent in the window", audience=500)
+    plot.keep_off(account.name, "pro2", str(sent.id), "sent as planned")
+    plant_bystanders(plot, account)
+    return Story("quiet", STARTED_AT, ENDED_AT, [account], plot)
+
+
+def plant_bystanders(plot: Plot, account: Account) -> None:
+    """Healthy campaigns outside the window that nobody may touch."""
+    pro2 = account.pro2
+    pro2.add_list(9, "Board members", [(90_000, 90_049)])
+    day = timedelta(days=1)
+    healthy = [
+        pro2.add_campaign("Draft: spring brochure", DRAFT, lists=[9]),
+        pro2.add_campaign("Thursday preview", SCHEDULED, lists=[9], sdate=NOW + 3 * day),
+        pro2.add_campaign(
+            "October recap", COMPLETED, lists=[9], sdate=STARTED_AT - 2 * day, ldate=STARTED_AT - 2 * day, send_amt=50
+        ),
+    ]
+    for campaign in healthy:
+        plot.keep_off(account.name, "pro2", str(campaign.id), f"healthy: {campaign.name}")
+
+
+SCENARIOS: dict[str, Callable[[World], Story]] = {"one-campaign": one_campaign, "quiet": quiet}
