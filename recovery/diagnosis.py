@@ -100,10 +100,8 @@ def missing_fields(playbook: Playbook, fields: Mapping[str, str]) -> tuple[Ask, 
         elif wanted.required and wanted.field not in given:
             asks.append(Ask((wanted.field,), wanted.ask))
     words = {p.field: p.ask for p in playbook.prerequisites}
-    for names in groups.values():
-        if not given & set(names):
-            asks.append(Ask(tuple(names), " Or: ".join(words[n] for n in names)))
-    return tuple(asks)
+    groups_open = (names for names in groups.values() if not given & set(names))
+    return (*asks, *(Ask(tuple(names), " Or: ".join(words[n] for n in names)) for names in groups_open))
 
 
 def tokens(results: Mapping[str, CheckResult]) -> frozenset[str]:
