@@ -1,0 +1,372 @@
+"""The HTML report: a view of the run as plain strings, put into one page with its own style and script.
+
+Everything remote passes `shown` and Jinja's autoescaping; the page's policy (CSP) allows only the one style and the one
+script whose hashes it names and no request at all, so markup that slipped through would still do nothing. Up to
+`STATIC_ROWS` slots are written as rows, which print and work without scripts; above that the rows are packed as JSON
+and the script draws them page by page, while what was not simply done is still written as rows.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, NamedTuple
+
+from recovery.model import Exchange
+from recovery.report import AccountReport, ActionReport, ItemReport, RunReport
+from recovery.report_summary import (
+    accounts_of,
+    all_items,
+    contact_message,
+    headline,
+    held_groups,
+    outcome_counts,
+    outcome_word,
+    recovered_groups,
+    safe_href,
+    skipped_groups,
+    status_of,
+    verdict_counts,
+)
+from recovery.report_svg import timeline
+from recovery.report_words import (
+    HARM_WORDS,
+    KIND_WORDS,
+    MODE_WORDS,
+    OUTCOME_WORDS,
+    REMEDY_WORDS,
+    VERDICT_WORDS,
+    both_times,
+    fact_changes,
+    length_words,
+    local_time,
+    plain,
+    shown,
+    utc_time,
+    word_of,
+)
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+STATIC_ROWS = 1500
+ATTENTION_ROWS = 500
+ACCOUNT_CARDS = 60
+EVIDENCE_CARDS = 300
+EVIDENCE_CHARACTERS = 4000
+
+
+class WitnessView(NamedTuple):
+    """One testimony, ready to show."""
+
+    witness: str
+    saw: str
+    at: str
+    complete: str
+    detail: str
+    digest: str
+
+
+class ActionView(NamedTuple):
+    """One action, ready to show."""
+
+    what: str
+    state: str
+    ref: str
+    at: str
+    harm: str
+    undo: str
+    attempts: str
+    digest: str
+    detail: str
+
+
+class FactView(NamedTuple):
+    """One fact before and after; `changed` is "changed" or empty."""
+
+    name: str
+    before: str
+    after: str
+    changed: str
+
+
+class RowView(NamedTuple):
+    """One slot, ready to show: strings and tuples of strings only, so that it packs and compares."""
+
+    n: str
+    key: str
+    name: str
+    kind: str
+    kind_word: str
+    ref: str
+    account: str
+    due_local: str
+    due_utc: str
+    verdict: str
+    verdict_word: str
+    outcome: str
+    outcome_word: str
+    status: str
+    remedy: str
+    reason: str
+    actor: str
+    question: str
+    recommended: str
+    witnesses: tuple[WitnessView, ...]
+    actions: tuple[ActionView, ...]
+    facts: tuple[FactView, ...]
+
+
+class AccountView(NamedTuple):
+    """One account's card."""
+
+    name: str
+    time_zone: str
+    readable: bool
+    problem: str
+    window: str
+    counts: tuple[tuple[str, int], ...]
+    waiting: tuple[str, ...]
+    total: int
+
+
+class EvidenceView(NamedTuple):
+    """One stored exchange."""
+
+    digest: str
+    system: str
+    account: str
+    request: str
+    status: str
+    at: str
+    body: str
+
+
+def page(report: RunReport, evidence: Mapping[str, Exchange]) -> str:
+    """The whole page as text."""
+    environment = _environment()
+    items = all_items(report)
+    accounts = accounts_of(report, items)
+    packed = len(items) > STATIC_ROWS
+    rows = [row_view(n, item, report.mode) for n, item in enumerate(items)]
+    cards, omitted = evidence_views(items, evidence)
+    style, script = _asset("report.css"), _asset("report.js")
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        style=style,
+        script=script,
+        policy=f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        headline=headline(report, items),
+        mode_word=MODE_WORDS[report.mode],
+        window=_window_words(report),
+        numbers=_numbers(report, items),
+        held=held_groups(items),
+        recovered=recovered_groups(report, items),
+        skipped=skipped_groups(items),
+        caveats=_caveats(report),
+        contact=contact_message(report, items),
+        ticket_href=safe_href(report.ticket.url) if report.ticket else "",
+        timeline=timeline(report, items, accounts),
+        rows=[r for r in rows if r.outcome != "done_before"][:ATTENTION_ROWS] if packed else rows,
+        total=len(items),
+        data=pack(rows) if packed else "",
+        choices=_choices(rows),
+        accounts=[account_view(report, a, i) for a, i in _by_account(accounts, items)],
+        account_cards=len(accounts) <= ACCOUNT_CARDS,
+        evidence=cards,
+        evidence_digests={c.digest for c in cards},
+        evidence_omitted=omitted,
+    )
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("recovery", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"shown": shown, "utc": utc_time, "both": both_times}
+    environment.globals["item_line"] = _item_line
+    return environment
+
+
+def _asset(name: str) -> str:
+    return (files("recovery") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
+
+
+def row_view(n: int, item: ItemReport, mode: str) -> RowView:
+    """One item as strings; every remote text in it has passed `shown`."""
+    slot = item.slot
+    question = item.question
+    return RowView(
+        n=str(n),
+        key=shown(slot.key),
+        name=shown(item.name or slot.name, 300) or "(no name)",
+        kind=slot.kind,
+        kind_word=word_of(KIND_WORDS, slot.kind),
+        ref=shown(slot.object_ref),
+        account=shown(slot.account),
+        due_local=local_time(slot.due_at, slot.time_zone),
+        due_utc=utc_time(slot.due_at),
+        verdict=item.verdict.value,
+        verdict_word=word_of(VERDICT_WORDS, item.verdict.value),
+        outcome=str(item.outcome),
+        outcome_word=outcome_word(item),
+        status=status_of(item, mode),
+        remedy=word_of(REMEDY_WORDS, item.remedy.value),
+        reason=shown(item.reason, 600),
+        actor=shown(item.actor, 120),
+        question=shown(question.text, 600) if question else "",
+        recommended=shown(question.recommended, 600) if question else "",
+        witnesses=tuple(
+            WitnessView(
+                witness=plain(t.witness),
+                saw=plain(t.saw.value),
+                at=both_times(t.observed_at, slot.time_zone),
+                complete="read whole" if t.complete else "not read whole",
+                detail=shown(t.detail, 400),
+                digest=shown(t.digest),
+            )
+            for t in item.testimonies
+        ),
+        actions=tuple(_action_view(a, slot.time_zone) for a in item.actions),
+        facts=tuple(FactView(*f[:3], "changed" if f[3] else "") for f in fact_changes(item.before, item.after)),
+    )
+
+
+def _action_view(action: ActionReport, zone: str) -> ActionView:
+    return ActionView(
+        what=plain(action.kind.value),
+        state=plain(action.state.value),
+        ref=shown(action.ref),
+        at=both_times(action.at, zone),
+        harm=HARM_WORDS[action.harm],
+        undo="can be undone" if action.reversible else "cannot be undone",
+        attempts=str(action.attempts),
+        digest=shown(action.evidence_digest),
+        detail=shown(action.detail, 400),
+    )
+
+
+def pack(rows: Iterable[RowView]) -> str:
+    """Rows as JSON that may stand inside a script element: every string once, rows as numbers into that list."""
+    places: dict[str, int] = {}
+
+    def placed(value: str | tuple[object, ...]) -> object:
+        if isinstance(value, str):
+            return places.setdefault(value, len(places))
+        return [placed(part) for part in value]  # type: ignore[arg-type]  # the views nest strings and tuples only
+
+    packed = [placed(row) for row in rows]
+    views = {"row": RowView, "witnesses": WitnessView, "actions": ActionView, "facts": FactView}
+    document = {"fields": {k: v._fields for k, v in views.items()}, "strings": list(places), "rows": packed}
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _window_words(report: RunReport) -> dict[str, str]:
+    window = report.window
+    return {
+        "start": utc_time(window.started_at),
+        "end": utc_time(window.ended_at),
+        "length": length_words((window.ended_at - window.started_at).total_seconds()),
+    }
+
+
+def _numbers(report: RunReport, items: Sequence[ItemReport]) -> list[tuple[str, str, int, str]]:
+    """The big numbers as (class, sign before it, number, label)."""
+    balance = report.balance
+    if balance:
+        return [
+            ("due", "", balance.due, "due in the outage"),
+            ("done", "=", balance.done_before, "done before us"),
+            ("confirmed", "+", balance.recovered, "recovered"),
+            ("skipped", "+", balance.skipped, "skipped with a reason"),
+            ("held", "+", balance.held, "held for a person"),
+            ("failed" if balance.doubles else "doubles", "and", balance.doubles, "sent or run twice"),
+        ]
+    counts = verdict_counts(items)
+    found = [(v, "+", counts[v], word.lower()) for v, word in VERDICT_WORDS.items() if counts[v] or v == "done"]
+    return [("due", "", len(items), "due in the outage"), ("done", "=", *found[0][2:]), *found[1:]]
+
+
+def _caveats(report: RunReport) -> list[tuple[str, int]]:
+    planned = report.plan.items if report.plan else ()
+    return [(shown(c, 600), n) for c, n in Counter(p.caveat for p in planned if p.caveat).most_common(20)]
+
+
+def _choices(rows: Sequence[RowView]) -> dict[str, list[tuple[str, str]]]:
+    """The values to filter by: (value, words), only those that occur."""
+    seen = {f: {getattr(r, f) for r in rows} for f in ("account", "kind", "verdict", "outcome")}
+    return {
+        "account": [(a, a) for a in sorted(seen["account"])],
+        "kind": sorted((k, word_of(KIND_WORDS, k)) for k in seen["kind"]),
+        "verdict": [(v, w) for v, w in VERDICT_WORDS.items() if v in seen["verdict"]],
+        "outcome": [(o, w) for o, w in OUTCOME_WORDS.items() if o in seen["outcome"]],
+    }
+
+
+def _by_account(
+    accounts: Iterable[AccountReport], items: Iterable[ItemReport]
+) -> list[tuple[AccountReport, list[ItemReport]]]:
+    members: dict[str, list[ItemReport]] = defaultdict(list)
+    for item in items:
+        members[item.slot.account].append(item)
+    return [(account, members[account.name]) for account in accounts]
+
+
+def account_view(report: RunReport, account: AccountReport, items: Sequence[ItemReport]) -> AccountView:
+    """One account's sums and what it still waits for."""
+    counts = outcome_counts(items)
+    zone = account.time_zone
+    start, end = local_time(report.window.started_at, zone), local_time(report.window.ended_at, zone)
+    return AccountView(
+        name=shown(account.name),
+        time_zone=shown(zone),
+        readable=account.readable,
+        problem=shown(account.problem, 300),
+        window=f"{start} to {end}",
+        counts=tuple((o, counts[o]) for o in OUTCOME_WORDS),
+        waiting=tuple(_item_line(i) for i in items if i.outcome in ("held", "open"))[:5],
+        total=len(items),
+    )
+
+
+def _item_line(item: ItemReport) -> str:
+    slot = item.slot
+    kind = word_of(KIND_WORDS, slot.kind).lower()
+    return f"{shown(item.name, 120) or '(no name)'} ({kind} {shown(slot.object_ref)})"
+
+
+def evidence_views(items: Iterable[ItemReport], evidence: Mapping[str, Exchange]) -> tuple[list[EvidenceView], int]:
+    """The stored exchanges that matter most, and how many were left out for size."""
+    ranks = {"held": 0, "open": 1, "confirmed": 2, "skipped": 3}
+    ordered = sorted(items, key=lambda i: ranks.get(str(i.outcome), 4))
+    named = (d for i in ordered for d in (*(t.digest for t in i.testimonies), *(a.evidence_digest for a in i.actions)))
+    digests = [d for d in dict.fromkeys(named) if d in evidence]
+    return [_evidence_view(d, evidence[d]) for d in digests[:EVIDENCE_CARDS]], max(0, len(digests) - EVIDENCE_CARDS)
+
+
+def _evidence_view(digest: str, exchange: Exchange) -> EvidenceView:
+    return EvidenceView(
+        digest=shown(digest),
+        system=shown(exchange.system),
+        account=shown(exchange.account),
+        request=shown(exchange.request, 600),
+        status="no reply" if exchange.status is None else f"HTTP {exchange.status}",
+        at=utc_time(exchange.at),
+        body=shown(exchange.body, EVIDENCE_CHARACTERS, keep="\n\t"),
+    )
