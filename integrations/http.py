@@ -208,6 +208,13 @@ class Transport:
         except ValueError as problem:
             raise self.bad(op, str(problem)) from None
 
+    def rows(self, op: str, reply: Reply) -> list[Fields]:
+        """The reply's JSON list of objects; `BadReply` when it is none."""
+        try:
+            return Fields({op: reply.json()}, self.system, self.account, op, reply.digest).records(op)
+        except ValueError as problem:
+            raise self.bad(op, str(problem)) from None
+
     def bad(self, op: str, problem: str) -> BadReply:
         """The error for a reply that breaks the contract."""
         return BadReply(

@@ -1,0 +1,270 @@
+"""The Integrated Dashboard through a bridge that serves `dashboard.openapi.yaml` beside this file.
+
+The dashboard has no public API (prospect2-tessitura.md §4); the bridge promises no more than the dashboard does: no
+idempotency, late logs, stops without effect. So "accepted" is never read as "stopped", a log is believed only when all
+its pages were read, and a job that was asked for and got no run id is found again in the log by the recipe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal, TypeVar, cast
+
+from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
+from integrations.pages import CursorPage, read_by_cursor
+from recovery.model import AttemptOutcome, OpenAttempt, Schedule, Scheduled, System, WriteResult, iso
+from recovery.ports import KIND_BY_WORD, BridgeCapabilities, Definition, Listing, ReportRow, Run, RunLog
+
+T = TypeVar("T")
+
+PAGE = 200
+MAX_PAGES = 5000
+_SYNC_MODES = ("add_only", "add_remove")
+
+
+class DashboardClient:
+    """The jobs of one account: the `JobDesk` over HTTP."""
+
+    def __init__(self, transport: Transport, proven: CapabilityManifest | None = None) -> None:
+        self._http = transport
+        self._proven = proven or CapabilityManifest(transport.system)
+
+    @staticmethod
+    def credentials(token: str) -> dict[str, str]:
+        """The header that signs every call."""
+        return {"Authorization": f"Bearer {token}"}
+
+    def manifest(self) -> CapabilityManifest:
+        """What this bridge is proven to do."""
+        return self._proven
+
+    async def ping(self) -> str:
+        """One sentence for `doctor`: what the bridge says it can do."""
+        can = await self.capabilities()
+        words = [w for w in ("stop", "reprocess", "run_now", "repeat", "imports") if getattr(can, w)]
+        return f"bridge offers {', '.join(words) or 'reading only'}"
+
+    # ---- reads -----------------------------------------------------------------------------------------------------
+
+    async def capabilities(self) -> BridgeCapabilities:
+        """What may be asked of it; what the bridge does not say, it cannot."""
+        got = await self._http.record("capabilities", "/capabilities")
+        return BridgeCapabilities(
+            stop=got.flag("stop", False),
+            reprocess=got.flag("reprocess", False),
+            run_now=got.flag("run_now", False),
+            repeat=got.flag("repeat", False),
+            imports=got.flag("imports", False),
+            returns_run_id=got.flag("returns_run_id", False),
+            log_retention_days=got.maybe_integer("log_retention_days"),
+            account_time_zone=got.text("account_time_zone", ""),
+        )
+
+    async def definitions(self) -> Listing[Definition]:
+        """Everything that can run. An unknown kind is left out, named, and makes the list incomplete."""
+        unknown: list[str] = []
+
+        async def fetch(cursor: str) -> CursorPage[Definition | None]:
+            page = await self._page("definitions", "/definitions", cursor)
+            rows = [self._definition(row, unknown) for row in page.records("definitions")]
+            return CursorPage(rows, page.text("next_cursor", ""), page.digest)
+
+        rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
+        found = {row.ref: row for row in rows if row is not None}
+        if unknown and not problem:
+            problem = f"unknown kinds: {', '.join(unknown[:5])}"
+        return Listing(tuple(found.values()), not problem, self._http.clock.now(), problem, tuple(digests))
+
+    async def activity_log(self, start: datetime, end: datetime) -> RunLog:
+        """Runs in [start, end], all pages."""
+        return await self._log("activity_log", "/activity-log", {"from": iso(start), "to": iso(end)})
+
+    async def console(self) -> RunLog:
+        """Runs queued or running now."""
+        return await self._log("console", "/console", {})
+
+    async def run(self, ref: str) -> Run:
+        """One run read fresh."""
+        got = await self._http.record("run", f"/runs/{segment(ref)}")
+        run = _run(got)
+        if run.ref != ref:
+            raise got.bad(f"asked for run {ref} and got {run.ref}")
+        return run
+
+    async def report(self, ref: str) -> tuple[ReportRow, ...]:
+        """The run's error report."""
+        got = await self._http.record("report", f"/runs/{segment(ref)}/report")
+        return tuple(
+            ReportRow(
+                row=row.integer("row", n),
+                constituent_ref=row.maybe_integer("constituent_id"),
+                email=row.text("email", "").strip().lower(),
+                message=row.text("message", ""),
+            )
+            for n, row in enumerate(got.records("rows"), start=1)
+        )
+
+    async def _page(self, op: str, path: str, cursor: str, query: Mapping[str, str] | None = None) -> Fields:
+        params: dict[str, str | int] = {**(query or {}), "limit": PAGE}
+        if cursor:
+            params["cursor"] = cursor
+        return await self._http.record(op, path, params=params)
+
+    async def _log(self, op: str, path: str, query: Mapping[str, str]) -> RunLog:
+        """The log as one. A run met twice counts as it was read last; the coverage is what every page agrees on."""
+        covers: list[tuple[datetime, datetime | None]] = []
+
+        async def fetch(cursor: str) -> CursorPage[Run]:
+            page = await self._page(op, path, cursor, query)
+            covers.append((page.required_moment("covers_from"), page.moment("covers_to")))
+            rows = [_run(row) for row in page.records("runs")]
+            return CursorPage(rows, page.text("next_cursor", ""), page.digest)
+
+        rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
+        ends = [covered_to for _, covered_to in covers]
+        return RunLog(
+            runs=tuple({run.ref: run for run in rows}.values()),
+            complete=not problem,
+            covers_from=max(covered_from for covered_from, _ in covers),
+            covers_to=min((e for e in ends if e is not None), default=None) if None not in ends else None,
+            read_at=self._http.clock.now(),
+            problem=problem,
+            digests=tuple(digests),
+        )
+
+    def _definition(self, row: Fields, unknown: list[str]) -> Definition | None:
+        kind = KIND_BY_WORD.get(row.text("kind"))
+        if kind is None:
+            unknown.append(row.text("kind")[:40])
+            return None
+        timing = row.record("schedule")
+        filters = row.maybe_record("filters")
+        mode = row.text("sync_mode", "")
+        scheduled = Scheduled(
+            account=self._http.account,
+            system=System.DASHBOARD,
+            kind=kind,
+            object_ref=row.ref("definition_id"),
+            name=row.text("name"),
+            schedule=Schedule(
+                type=timing.text("type"),
+                value=timing.text("value", ""),
+                anchor=timing.moment("anchor"),
+                time_zone=timing.text("time_zone", "UTC"),
+            ),
+            active=row.flag("active"),
+            paused_at=row.moment("paused_at"),
+            created_at=row.moment("created_at"),
+        )
+        return Definition(
+            scheduled=scheduled,
+            list_ref=row.maybe_integer("list_manager_list_id"),
+            list_name=row.text("list_manager_list_name", ""),
+            output_set_ref=row.maybe_integer("output_set_id"),
+            tags=row.texts("tags"),
+            sync_mode=cast("Literal['add_only', 'add_remove', '']", mode if mode in _SYNC_MODES else ""),
+            trigger_type=row.text("trigger_type", ""),
+            automation_ref=row.text("automation_id", ""),
+            filters=_filters(filters) if filters else {},
+        )
+
+    # ---- writes ----------------------------------------------------------------------------------------------------
+
+    async def stop_run(self, ref: str, attempt: OpenAttempt) -> WriteResult:
+        """Attempt to stop; APPLIED means "accepted", which is not "stopped": read the run again."""
+        path = f"/runs/{segment(ref)}/stop"
+        return await self._http.write(attempt, "stop", "POST", path, judge=self._stopped(ref))
+
+    async def reprocess(self, run_ref: str, attempt: OpenAttempt) -> WriteResult:
+        """Run the job of this run again; `ref` is the new run, "" when the bridge does not tell."""
+        return await self._start(attempt, "reprocess", f"/runs/{segment(run_ref)}/reprocess")
+
+    async def run_now(self, definition_ref: str, attempt: OpenAttempt) -> WriteResult:
+        """Scheduled Trigger "Run Now": irreversible."""
+        return await self._start(attempt, "run_now", f"/definitions/{segment(definition_ref)}/run-now")
+
+    async def repeat(self, definition_ref: str, attempt: OpenAttempt) -> WriteResult:
+        """Integrated Import "Repeat Import"."""
+        return await self._start(attempt, "repeat", f"/definitions/{segment(definition_ref)}/repeat")
+
+    async def import_list(
+        self,
+        list_ref: int,
+        tags: Sequence[str],
+        filters: Mapping[str, int | bool | None],
+        exclude_automations: bool,
+        attempt: OpenAttempt,
+    ) -> WriteResult:
+        """A new Integrated Import of a list, applying tags at import."""
+        body = {
+            "list_manager_list_id": list_ref,
+            "tags": list(tags),
+            "filters": {name: value for name, value in filters.items() if value is not None},
+            "exclude_automations": exclude_automations,
+        }
+        return await self._start(attempt, "imports", "/imports", body)
+
+    async def _start(self, attempt: OpenAttempt, op: str, path: str, body: object = None) -> WriteResult:
+        return await self._http.write(attempt, op, "POST", path, json=body, judge=self._started(op))
+
+    def _started(self, op: str) -> Judge:
+        """A run id, or the time of queueing from a bridge that tells no ids; an empty object says nothing."""
+
+        def judge(reply: Reply) -> WriteResult | None:
+            got = self._http.fields(op, reply)
+            run_ref = got.text("run_id", "")
+            if not run_ref and got.moment("queued_at") is None:
+                return None
+            return WriteResult(AttemptOutcome.APPLIED, ref=run_ref)
+
+        return judge
+
+    def _stopped(self, ref: str) -> Judge:
+        def judge(reply: Reply) -> WriteResult | None:
+            got = self._http.fields("stop", reply)
+            word = got.text("result")
+            detail = f"{word}: {got.text('message', '')}".rstrip(": ")
+            outcome = _STOP_RESULTS.get(word)
+            return WriteResult(outcome, ref=ref, detail=detail) if outcome else None
+
+        return judge
+
+
+# "no_effect" is a refusal too: nothing was asked of the job. What the job does now is read, not concluded from this.
+_STOP_RESULTS: Mapping[str, AttemptOutcome] = {
+    "accepted": AttemptOutcome.APPLIED,
+    "refused": AttemptOutcome.REJECTED,
+    "no_effect": AttemptOutcome.REJECTED,
+}
+
+
+def _run(row: Fields) -> Run:
+    counts = row.maybe_record("counts")
+    return Run(
+        ref=row.ref("run_id"),
+        definition_ref=row.ref("definition_id"),
+        state=row.text("state"),
+        requested_by=row.text("requested_by"),
+        scheduled_for=row.moment("scheduled_for"),
+        started_at=row.moment("started_at"),
+        ended_at=row.moment("ended_at"),
+        returned=counts.maybe_integer("returned") if counts else None,
+        updated=counts.maybe_integer("updated") if counts else None,
+        errored=counts.maybe_integer("errored") if counts else None,
+        tags=row.texts("tags"),
+        repeated_from=row.text("repeated_from_run_id", ""),
+        digest=row.digest,
+    )
+
+
+def _filters(row: Fields) -> dict[str, int | bool | None]:
+    """The import's filters; one that is not known here is kept when it is a number or a truth value."""
+    known: dict[str, Callable[[str], int | bool | None]] = {
+        "primary_only": lambda name: row.flag(name, False),
+        "contact_point_purpose_id": row.maybe_integer,
+        "eaddress_type_id": row.maybe_integer,
+    }
+    read = {name: get(name) for name, get in known.items() if name in row.values}
+    others = {k: v for k, v in row.values.items() if k not in known and isinstance(v, (int, bool, type(None)))}
+    return {**others, **read}
