@@ -19,8 +19,9 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 class Sockets:
     """The connections of one process: `reads` kept alive and shared, `writes` one fresh connection each.
 
-    A write never goes out on a kept connection: aiohttp silently repeats a GET, PUT or DELETE whose kept connection
-    turns out dead, and ActiveCampaign's v1 `campaign_status` is a GET that writes. TLS certificates are always
+    A write never goes through aiohttp: it silently repeats a GET, PUT or DELETE whose connection is closed without an
+    answer, even on a fresh connection, and ActiveCampaign's v1 `campaign_status` is a GET that writes. httpx's own
+    transport repeats nothing, and keeps no connection here. TLS certificates are always
     verified; `ca_file` adds an organisation's own authority. Nothing is read from the environment, no cookie is
     stored. Tests pass `transport` and no socket is opened.
     """
@@ -30,13 +31,17 @@ class Sockets:
     ) -> None:
         self._owned: list[httpx.AsyncBaseTransport] = []
         if transport is not None:
-            self.reads = self.writes = transport
+            self.reads: httpx.AsyncBaseTransport = transport
+            self.writes: httpx.AsyncBaseTransport = transport
             return
         context = httpx.create_ssl_context(trust_env=False)
         if ca_file:
             context.load_verify_locations(ca_file)
         self.reads = self._pool(context, lambda: aiohttp.TCPConnector(limit=connections, ssl=context))
-        self.writes = self._pool(context, lambda: aiohttp.TCPConnector(limit=0, ssl=context, force_close=True))
+        self.writes = httpx.AsyncHTTPTransport(
+            verify=context, trust_env=False, retries=0, limits=httpx.Limits(max_keepalive_connections=0)
+        )
+        self._owned.append(self.writes)
 
     def _pool(self, context: ssl.SSLContext, connector: Callable[[], aiohttp.TCPConnector]) -> AiohttpTransport:
         def session() -> aiohttp.ClientSession:

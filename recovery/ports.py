@@ -59,6 +59,7 @@ class Campaign:
     source: str = ""
     user_ref: str = ""
     digest: str = ""
+    modified_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,6 +405,18 @@ class ListDesk(Protocol):
     async def constituents(self, list_ref: int, filters: Mapping[str, int | bool | None]) -> Listing[Constituent]:
         """The list's stored contents (never regenerated) with addresses chosen as the import's filters say."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account's open connections, by role."""
+
+    name: str
+    time_zone: str
+    campaigns: CampaignDesk
+    contacts: ContactDesk
+    jobs: JobDesk
+    lists: ListDesk
 
 
 class TicketDesk(Protocol):

@@ -1,0 +1,305 @@
+"""Does each planned effect at most once: look, gate, claim, intent, effect, settle, confirm.
+
+`Runner.perform` is the one road to a remote's state. It can be called again at any time by anyone for the same business
+key: what is confirmed is returned, what is open is settled by *looking at the remote*, and a repeat happens only after
+the effect is proven absent and the effect's nature allows it (design, invariants 3, 4, 6 and 8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+from recovery.errors import LedgerConflict, RefusedError, RemoteError
+from recovery.gate import Allow, Hold, Ruling, Skip
+from recovery.ledger_rows import ActionRow, ActionSpec, Caps
+from recovery.model import (
+    ActionState,
+    AttemptOutcome,
+    Exchange,
+    Facts,
+    Harm,
+    ItemOutcome,
+    OpenAttempt,
+    Question,
+    WriteResult,
+    digest_of,
+)
+from recovery.policy import Policy
+from recovery.ports import Clock, Tell
+
+if TYPE_CHECKING:
+    from recovery.ledger import Ledger
+
+MOST_ROUNDS = 40
+MOST_REFUSED_IN_A_ROW = 3
+IT_HAPPENED = "it happened"
+IT_DID_NOT = "it did not happen"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What reading the remote shows of an effect: seen (with the evidence), absent, or it cannot be told."""
+
+    kind: Literal["seen", "absent", "cannot_tell"]
+    ref: str = ""
+    digest: str = ""
+    note: str = ""
+
+
+SEEN: Literal["seen"] = "seen"
+ABSENT: Literal["absent"] = "absent"
+CANNOT_TELL: Literal["cannot_tell"] = "cannot_tell"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended(Exception):  # noqa: N818 # not an error: how an item ended, carried to the runner from any depth of a recipe
+    """An item ends here."""
+
+    outcome: ItemOutcome
+    reason: str
+    question: Question | None = None
+
+
+Send: TypeAlias = Callable[[OpenAttempt], Awaitable[WriteResult]]
+LookAt: TypeAlias = Callable[[], Awaitable[Look]]
+Check: TypeAlias = Callable[[], Awaitable[Ruling]]
+
+
+async def _always() -> Ruling:
+    return Allow()
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One effect on one remote, and how to see whether it happened.
+
+    `look` reads the remote; `check` is the gate, run on fresh reads before each claim; `confirm` (default: `look` until
+    seen) proves the effect after a positive reply. `repeatable` says that an effect proven absent may be tried again.
+    """
+
+    spec: ActionSpec
+    request: str
+    send: Send
+    look: LookAt
+    check: Check = _always
+    confirm: LookAt | None = None
+    repeatable: bool = False
+    settle_seconds: float = 0.0
+    confirm_seconds: float = 60.0
+    look_first: bool = True
+
+
+@dataclass(slots=True)
+class Runner:
+    """Performs effects for one run. `tripped` stops everything that reaches people for the rest of the run."""
+
+    ledger: Ledger
+    clock: Clock
+    policy: Policy
+    tell: Tell
+    run_ref: str
+    switched_off: Callable[[], str]
+    tripped: str = ""
+    unknowns_in_a_row: int = 0
+    stopping: Callable[[], bool] = field(default=lambda: False)
+
+    async def perform(self, effect: Effect) -> str:
+        """The id the effect produced, once it is proven. Raises Ended when it is held, skipped or refused."""
+        await self.ledger.ensure([effect.spec])
+        refused = 0
+        for _ in range(MOST_ROUNDS):
+            row = await self._row(effect)
+            if row.state is ActionState.CONFIRMED:
+                return row.result_ref
+            if row.state is ActionState.PLANNED:
+                refused += await self._try(effect)
+                if refused >= MOST_REFUSED_IN_A_ROW:
+                    await self._hold(effect, "The remote refused it several times without saying why.")
+            else:
+                await self._MOVES[row.state](self, effect, row)
+        raise Ended(
+            ItemOutcome.HELD,
+            "it did not come to rest",
+            Question(f"{effect.request}: someone else keeps moving this action. Look at `allclear explain`.", "wait"),
+        )
+
+    async def _row(self, effect: Effect) -> ActionRow:
+        row = await self.ledger.action(effect.spec.key)
+        assert row is not None
+        return row
+
+    # ---- a first (or proven-free) attempt
+
+    async def _try(self, effect: Effect) -> int:
+        """One attempt; 1 when the remote said it had no effect, else 0."""
+        if effect.look_first:
+            seen = await self._look(effect)
+            if seen.kind == SEEN:
+                await self.ledger.adopt(effect.spec.key, seen.ref, f"found at the remote: {seen.note}", seen.digest)
+                return 0
+            if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
+                await self._hold(effect, f"Whether it happened before cannot be read: {seen.note}.")
+        await self._gate(effect)
+        row = await self.ledger.claim(effect.spec.key, self.policy.waits.lease)
+        if row is None:
+            await self.clock.sleep(min(self.policy.waits.poll, 1.0))
+            return 0
+        return await self._send(effect, row)
+
+    async def _gate(self, effect: Effect) -> None:
+        if self.stopping():
+            raise Ended(ItemOutcome.OPEN, "stopped by the operator before the next step")
+        off = self.switched_off() or await self.ledger.killed()
+        if off:
+            raise Ended(ItemOutcome.HELD, f"kill switch: {off}", Question(f"The kill switch is on ({off}).", "wait"))
+        if self.tripped and effect.spec.harm is Harm.H3:
+            raise Ended(ItemOutcome.HELD, self.tripped, Question(f"All releases were stopped: {self.tripped}.", "wait"))
+        ruling = await effect.check()
+        if isinstance(ruling, Skip):
+            await self.ledger.skip(effect.spec.key, ruling.reason)
+            raise Ended(ItemOutcome.SKIPPED, ruling.reason)
+        if isinstance(ruling, Hold):
+            raise Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
+
+    async def _send(self, effect: Effect, row: ActionRow) -> int:
+        waits = self.policy.waits
+        try:
+            attempt = await self.ledger.intend(
+                row,
+                effect.request,
+                send_within_seconds=waits.send_within,
+                deadline_seconds=waits.write_deadline,
+                caps=self._caps(effect),
+            )
+        except LedgerConflict:
+            await self.ledger.unclaim(row, "another action of this account is in the way")
+            await self.clock.sleep(waits.poll)
+            return 0
+        except RefusedError as refusal:
+            await self.ledger.unclaim(row, str(refusal))
+            raise Ended(ItemOutcome.HELD, str(refusal), Question(f"{refusal} {refusal.hint}".strip(), "wait")) from None
+        # Read again at the last instruction: a switch thrown while the intent was written must still win.
+        off = self.switched_off()
+        if off:
+            result = WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: kill switch ({off})")
+        else:
+            result = await effect.send(attempt)
+        await self.ledger.settle(attempt, result)
+        self.tell("sent", {"request": effect.request, "outcome": result.outcome, "slot": effect.spec.slot_key})
+        await self._after(effect, result)
+        return 1 if result.outcome is AttemptOutcome.NOT_APPLIED else 0
+
+    async def _after(self, effect: Effect, result: WriteResult) -> None:
+        if result.outcome is AttemptOutcome.UNKNOWN:
+            self.unknowns_in_a_row += 1
+            if self.unknowns_in_a_row >= self.policy.limits.max_unknowns_in_a_row:
+                self.tripped = self.tripped or "several replies in a row were lost, so the remotes are not well"
+        else:
+            self.unknowns_in_a_row = 0
+        if result.auth_failed:
+            await self._hold(effect, f"The remote refused our credentials: {result.detail}.")
+        if result.outcome is AttemptOutcome.NOT_APPLIED and result.retry_after_seconds:
+            await self.clock.sleep(result.retry_after_seconds)
+
+    def _caps(self, effect: Effect) -> Caps | None:
+        limits = self.policy.limits
+        if effect.spec.harm is not Harm.H3:
+            return None
+        return Caps(limits.releases_per_run, limits.recipients_per_run, limits.recipients_per_hour, self.run_ref)
+
+    # ---- what an earlier attempt left behind
+
+    async def _wait_for_other(self, effect: Effect, row: ActionRow) -> None:
+        taken = await self.ledger.take_over(row.key)
+        if taken.state is row.state:
+            self.tell("waiting", {"request": effect.request, "for": row.owner, "slot": effect.spec.slot_key})
+            await self.clock.sleep(self.policy.waits.poll)
+
+    async def _confirm(self, effect: Effect, row: ActionRow) -> None:
+        look = await (effect.confirm() if effect.confirm else self._until_seen(effect))
+        if look.kind == SEEN:
+            await self.ledger.confirm(
+                row.key, look.digest or digest_of(look.note), look.note, look.ref or row.result_ref
+            )
+            return
+        await self.ledger.doubt(row.key, look.note or "a positive reply, but reading back does not show the effect")
+
+    async def _until_seen(self, effect: Effect) -> Look:
+        give_up = self.clock.monotonic() + effect.confirm_seconds
+        while True:
+            look = await self._look(effect)
+            if look.kind == SEEN or self.clock.monotonic() >= give_up:
+                return look
+            await self.clock.sleep(self.policy.waits.poll)
+
+    async def _settle_unknown(self, effect: Effect, row: ActionRow) -> None:
+        """Only reading settles it; "absent" needs the whole settle time and three looks (reliability.md, 2.7)."""
+        look = Look(CANNOT_TELL, note="not looked at yet")
+        for n in range(3):
+            look = await self._look(effect)
+            if look.kind == SEEN:
+                await self.ledger.adopt(row.key, look.ref, look.note, look.digest)
+                return
+            if n < 2:
+                self.tell("settling", {"request": effect.request, "slot": effect.spec.slot_key, "look": n + 1})
+                await self.clock.sleep(effect.settle_seconds / 2)
+        if look.kind == ABSENT and effect.repeatable:
+            try:
+                await self.ledger.absent(row.key, f"proven absent: {look.note}", look.digest)
+                return
+            except RefusedError as refusal:
+                await self._hold(effect, f"{refusal}", unknown=True)
+        seen = "is not to be seen" if look.kind == ABSENT else "cannot be seen"
+        await self._hold(effect, f"The reply was lost, and the effect {seen} at the remote: {look.note}.", unknown=True)
+
+    async def _settle_rejected(self, effect: Effect, row: ActionRow) -> None:
+        look = await self._look(effect)
+        if look.kind == SEEN:
+            await self.ledger.adopt(row.key, look.ref, f"refused, yet it is there: {look.note}", look.digest)
+            return
+        await self._hold(effect, f"The remote refused it: {row.note}.")
+
+    async def _end_held(self, effect: Effect, row: ActionRow) -> None:
+        question = row.question or Question(f"{effect.request} is held.", "wait")
+        raise Ended(ItemOutcome.HELD, question.text, question)
+
+    async def _end_skipped(self, _effect: Effect, row: ActionRow) -> None:
+        raise Ended(ItemOutcome.SKIPPED, row.note or "skipped before")
+
+    async def _hold(self, effect: Effect, text: str, *, unknown: bool = False) -> None:
+        choices = ("wait", "drop", IT_HAPPENED, IT_DID_NOT) if unknown else ("wait", "drop", IT_DID_NOT)
+        question = Question(f"{effect.request}: {text} What is true?", "wait", choices)
+        await self.ledger.hold(effect.spec.key, question)
+        raise Ended(ItemOutcome.HELD, question.text, question)
+
+    async def _look(self, effect: Effect) -> Look:
+        try:
+            return await effect.look()
+        except RemoteError as error:
+            return Look(CANNOT_TELL, note=str(error))
+
+    _MOVES: ClassVar[dict[ActionState, Callable[[Runner, Effect, ActionRow], Awaitable[None]]]] = {
+        ActionState.CLAIMED: _wait_for_other,
+        ActionState.IN_FLIGHT: _wait_for_other,
+        ActionState.APPLIED: _confirm,
+        ActionState.UNKNOWN: _settle_unknown,
+        ActionState.REJECTED: _settle_rejected,
+        ActionState.HELD: _end_held,
+        ActionState.SKIPPED: _end_skipped,
+        ActionState.CANCELLED: _end_skipped,
+    }
+
+
+async def attest(ledger: Ledger, clock: Clock, slot_key: str, by: str, text: str) -> str:
+    """Keeps a named person's statement as evidence; its digest."""
+    body = f"{by}: {text}"
+    digest = digest_of([slot_key, body])
+    await ledger.keep(Exchange("person", by, f"statement about {slot_key}", None, clock.now(), digest, body))
+    return digest
+
+
+def facts_of_ended(ended: Ended) -> Facts:
+    """An ended item for progress lines and JSON."""
+    return {"outcome": ended.outcome.value, "reason": ended.reason}

@@ -1,0 +1,76 @@
+"""What every recipe is given, and the small builders that all of them use."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from recovery.act import Ended, Runner
+from recovery.ledger_rows import ActionSpec
+from recovery.model import ActionKind, Harm, ItemOutcome, PlanItem, Question, digest_of, marker_of
+from recovery.plan import key_for
+from recovery.policy import Policy
+from recovery.ports import Account, Clock
+
+
+@dataclass(slots=True)
+class Context:
+    """One item's surroundings. `answers` are the choices that named persons recorded for it, newest last."""
+
+    item: PlanItem
+    account: Account
+    runner: Runner
+    secret: bytes
+    answers: tuple[str, ...] = ()
+    unrepaired_syncs: Callable[[], tuple[str, ...]] = field(default=tuple)
+    alarm: Callable[[str], Awaitable[None]] | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The run's clock."""
+        return self.runner.clock
+
+    @property
+    def policy(self) -> Policy:
+        """The run's policy."""
+        return self.runner.policy
+
+    @property
+    def marker(self) -> str:
+        """The item's marker as it stands in names at the remote."""
+        return marker_of(key_for(self.secret, self.item.slot, "item", self.item.generation))
+
+    def spec(
+        self, kind: ActionKind, harm: Harm, target_ref: str, *, detail: str = "", recipients: int = 0
+    ) -> ActionSpec:
+        """The ledger's description of one of this item's actions, under its business key."""
+        return ActionSpec(
+            key=key_for(self.secret, self.item.slot, kind.value, self.item.generation, detail),
+            slot_key=self.item.slot.key,
+            account=self.item.slot.account,
+            kind=kind,
+            harm=harm,
+            target_ref=target_ref,
+            generation=self.item.generation,
+            payload_digest=digest_of([kind.value, self.item.slot.object_ref, detail]),
+            recipients=recipients,
+        )
+
+    def say(self, what: str) -> None:
+        """One line of progress."""
+        self.runner.tell("step", {"slot": self.item.slot.key, "name": self.item.slot.name, "what": what})
+
+
+def held(text: str, recommended: str = "wait", *more: str) -> Ended:
+    """The item waits for a person."""
+    return Ended(ItemOutcome.HELD, text, Question(text, recommended, ("wait", "drop", *more)))
+
+
+def skipped(reason: str) -> Ended:
+    """The item ends without an effect of ours."""
+    return Ended(ItemOutcome.SKIPPED, reason)
+
+
+def confirmed(reason: str) -> Ended:
+    """The item's effect is proven."""
+    return Ended(ItemOutcome.CONFIRMED, reason)

@@ -1,0 +1,257 @@
+"""Run Now, Repeat Import and Reprocess on the Integrated Dashboard (R001.18 to R001.24, R001.32 to R001.35).
+
+None of the three can be repeated blindly: a run is started only while the definition is at rest and its last run is
+still the one that was judged; what a lost reply came to is read from the logs; and a start that cannot be seen is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
+from recovery.errors import RemoteError
+from recovery.gate import Allow, Ruling, Skip, ask
+from recovery.model import ActionKind, Harm, ItemOutcome, Kind, OpenAttempt, Saw, WriteResult
+from recovery.ports import BridgeCapabilities, Run
+from recovery.recipes.context import Context, confirmed, held, skipped
+from recovery.testify import BY_HAND, IN_PROGRESS_STATES, run_saw
+
+Start = Callable[[OpenAttempt], Awaitable[WriteResult]]
+
+
+async def run_now(context: Context) -> Ended:
+    """Scheduled Trigger "Run Now": irreversible, selects whoever matches at this moment (R001.32)."""
+    ref = context.item.slot.object_ref
+    starter = Starter(context, ActionKind.RUN_NOW, Harm.H3, f"run trigger {ref} of {context.account.name} now")
+    return await starter.start(lambda a: context.account.jobs.run_now(ref, a), lambda can: can.run_now)
+
+
+async def repeat_import(context: Context) -> Ended:
+    """Integrated Import "Repeat Import" (R001.33)."""
+    ref = context.item.slot.object_ref
+    starter = Starter(context, ActionKind.REPEAT_IMPORT, Harm.H2, f"repeat import {ref} of {context.account.name}")
+    return await starter.start(lambda a: context.account.jobs.repeat(ref, a), lambda can: can.repeat)
+
+
+async def reprocess(context: Context) -> Ended:
+    """Full error report: run the job again; in progress for too long: attempt to stop it first (R001.18, R001.21)."""
+    run_ref = context.item.before.get("run")
+    if not isinstance(run_ref, str):
+        return await _without_a_run(context)
+    harm = Harm.H3 if context.item.slot.kind == Kind.TRIGGER else Harm.H2
+    starter = Starter(
+        context, ActionKind.REPROCESS, harm, f"reprocess run {run_ref} of {context.account.name}", judged_run=run_ref
+    )
+    done = await starter.already()
+    if done is not None:
+        return done
+    await _attempt_stop(context, run_ref)
+    return await starter.start(lambda a: context.account.jobs.reprocess(run_ref, a), lambda can: can.reprocess)
+
+
+async def _without_a_run(context: Context) -> Ended:
+    """There is no run to reprocess, so the definition's own button is the way."""
+    by_kind = {Kind.TRIGGER.value: run_now, Kind.IMPORT.value: repeat_import}
+    recipe = by_kind.get(context.item.slot.kind)
+    if recipe is None:
+        return held("There is no run to reprocess and no button for this kind of process. What should be done?")
+    return await recipe(context)
+
+
+# ---- the attempt to stop -------------------------------------------------------------------------------------------
+
+
+async def _attempt_stop(context: Context, run_ref: str) -> None:
+    """A stop that works is a question (R001.24); one that does not is when the vendor says reprocess (R001.23)."""
+    run = await context.account.jobs.run(run_ref)
+    if run.state == "stopped" and "reprocess" not in context.answers:
+        if context.policy.after_successful_stop != "reprocess":
+            raise _stopped(run_ref)
+        return
+    if run_saw(run) is Saw.WORKED:
+        raise skipped(f"run {run_ref} came to its end by itself: {run.state}")
+    if run.state not in IN_PROGRESS_STATES:
+        return
+    context.say(f"attempting to stop run {run_ref}")
+    try:
+        await _send_stop(context, run_ref)
+    except Ended as ended:
+        if ended.outcome is not ItemOutcome.HELD:
+            raise
+        context.say(f"the stop did not work ({ended.reason}); reprocessing")
+        return
+    if context.policy.after_successful_stop != "reprocess" and "reprocess" not in context.answers:
+        raise _stopped(run_ref)
+
+
+def _stopped(run_ref: str) -> Ended:
+    return held(
+        f"Run {run_ref} was stopped. The vendor's page does not say whether a stopped job should be run again, "
+        "and it may still continue by itself. Reprocess it?",
+        "reprocess",
+        "reprocess",
+    )
+
+
+async def _send_stop(context: Context, run_ref: str) -> None:
+    async def look() -> Look:
+        run = await context.account.jobs.run(run_ref)
+        return Look(SEEN if run.state == "stopped" else ABSENT, run.ref, run.digest, f"run {run.ref} is {run.state}")
+
+    await context.runner.perform(
+        Effect(
+            context.spec(ActionKind.STOP_RUN, Harm.H0, run_ref),
+            f"stop run {run_ref} of {context.account.name}",
+            lambda a: context.account.jobs.stop_run(run_ref, a),
+            look,
+            settle_seconds=context.policy.waits.stop_check,
+            confirm_seconds=context.policy.waits.stop_check,
+        )
+    )
+
+
+# ---- starting a run ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Starter:
+    """Starts one run of a definition at most once and proves how it ended."""
+
+    context: Context
+    kind: ActionKind
+    harm: Harm
+    request: str
+    judged_run: str = ""
+
+    async def start(self, send: Start, allowed: Callable[[BridgeCapabilities], bool]) -> Ended:
+        """Gate, start, wait for the end, say what came of it."""
+        c = self.context
+        if not allowed(await c.account.jobs.capabilities()):
+            return held(
+                f"The dashboard of {c.account.name} does not offer this ({self.kind.value}). Who does it by hand?"
+            )
+        c.say(self.request)
+        run_ref = await c.runner.perform(
+            Effect(
+                c.spec(self.kind, self.harm, c.item.slot.object_ref, recipients=c.item.audience or 0),
+                self.request,
+                send,
+                self._look,
+                check=self._check,
+                confirm=self._started,
+                settle_seconds=c.policy.waits.settle,
+            )
+        )
+        return await self.ending(run_ref)
+
+    async def already(self) -> Ended | None:
+        """The ending of a run that this item started before, if it did."""
+        row = await self.context.runner.ledger.action(
+            self.context.spec(self.kind, self.harm, self.context.item.slot.object_ref).key
+        )
+        if row is None or not row.result_ref or row.state.value not in ("applied", "confirmed"):
+            return None
+        return await self.ending(row.result_ref)
+
+    async def _look(self) -> Look:
+        """A run by hand of this definition since the slot was due: ours, a colleague's or one whose reply was lost."""
+        runs, whole, problem = await self._recent()
+        mine = [r for r in runs if r.requested_by in BY_HAND and self._since_due(r) and r.requested_by != "import"]
+        if self.judged_run:
+            mine = [r for r in mine if r.repeated_from in (self.judged_run, "") and r.ref != self.judged_run]
+        known = await self._known_ref()
+        newest = next((r for r in mine if r.ref == known), None) or (mine[-1] if mine else None)
+        if newest is not None:
+            return Look(SEEN, newest.ref, newest.digest, f"run {newest.ref} ({newest.requested_by}) is {newest.state}")
+        return Look(
+            ABSENT if whole else CANNOT_TELL, note=problem or "no run by hand in the Activity Log or the Console"
+        )
+
+    async def _known_ref(self) -> str:
+        row = await self.context.runner.ledger.action(
+            self.context.spec(self.kind, self.harm, self.context.item.slot.object_ref).key
+        )
+        return row.result_ref if row else ""
+
+    def _since_due(self, run: Run) -> bool:
+        return run.started_at is None or run.started_at >= self.context.item.slot.due_at
+
+    async def _recent(self) -> tuple[tuple[Run, ...], bool, str]:
+        """Runs of this definition in both logs since the slot, oldest first, and whether both were read whole."""
+        c, slot = self.context, self.context.item.slot
+        log = await c.account.jobs.activity_log(slot.due_at - timedelta(hours=1), c.clock.now())
+        console = await c.account.jobs.console()
+        seen = {r.ref: r for r in (*console.runs, *log.runs) if r.definition_ref == slot.object_ref}
+        order = sorted(seen.values(), key=lambda r: (r.started_at or r.scheduled_for or slot.due_at, r.ref))
+        return tuple(order), log.complete and console.complete, log.problem or console.problem
+
+    async def _check(self) -> Ruling:
+        """Compare and set by hand: nothing of this definition is under way and nobody was faster."""
+        c = self.context
+        try:
+            runs, whole, problem = await self._recent()
+        except RemoteError as error:
+            return ask(f"The last check before the start could not be read: {error}")
+        if not whole:
+            return ask(f"The logs could not be read whole before the start: {problem}")
+        valid = c.policy.validity_of(c.item.slot.account, c.item.slot.object_ref)
+        if valid is not None and valid.at <= c.clock.now():
+            return Skip(f"no longer worth doing: {valid.reason}")
+        running = [r for r in runs if r.state in IN_PROGRESS_STATES and r.ref != self.judged_run]
+        if running:
+            return ask(
+                f"Run {running[-1].ref} of this definition is under way ({running[-1].state}). Wait for its end?"
+            )
+        ours = [r for r in runs if self._fits_slot(r) and run_saw(r) is Saw.WORKED]
+        if ours:
+            return Skip(f"run {ours[-1].ref} did the work by itself after all")
+        return Allow()
+
+    def _fits_slot(self, run: Run) -> bool:
+        if run.ref == self.judged_run:
+            return True
+        due = run.scheduled_for
+        return due is not None and abs((due - self.context.item.slot.due_at).total_seconds()) < 60
+
+    async def _started(self) -> Look:
+        """The run that the reply named, or (bridges that name none) the one that the logs show."""
+        c = self.context
+        known = await self._known_ref()
+        give_up = c.clock.monotonic() + max(60.0, c.policy.waits.settle)
+        while True:
+            try:
+                if known:
+                    run = await c.account.jobs.run(known)
+                    return Look(SEEN, run.ref, run.digest, f"run {run.ref} is {run.state}")
+                look = await self._look()
+            except RemoteError as error:
+                look = Look(CANNOT_TELL, note=str(error))
+            if look.kind == SEEN or c.clock.monotonic() > give_up:
+                return look
+            await c.clock.sleep(c.policy.waits.poll)
+
+    async def ending(self, run_ref: str) -> Ended:
+        """Waits for the run's end; only a success with updated contacts is called done (R001.17)."""
+        c = self.context
+        give_up = c.clock.monotonic() + c.policy.waits.job
+        while True:
+            run = await c.account.jobs.run(run_ref)
+            saw = run_saw(run)
+            if saw is Saw.WORKED:
+                await self._note_original()
+                return confirmed(f"run {run.ref} succeeded: {run.updated} of {run.returned} updated")
+            if saw is not Saw.RUNNING:
+                return held(f"Run {run.ref}, which we started, ended as {run.state}. Look at its report; what now?")
+            if c.clock.monotonic() > give_up:
+                return held(f"Run {run.ref}, which we started, has not ended in time. What now?")
+            await c.clock.sleep(c.policy.waits.poll)
+
+    async def _note_original(self) -> None:
+        """If the job that was given up went on after all, say so (R001.35)."""
+        if not self.judged_run:
+            return
+        original = await self.context.account.jobs.run(self.judged_run)
+        if run_saw(original) is Saw.WORKED and self.context.alarm is not None:
+            await self.context.alarm(f"run {original.ref} went on by itself and its repeat ran as well")
