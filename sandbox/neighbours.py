@@ -24,4 +24,23 @@ class Neighbour:
     close: Callable[[], Awaitable[None]] | None = None
 
 
-NEIGHBOURS: dict[str, Callable[[World, Any], Neighbour]] = {}
+def jira(world: World, given: Any) -> Neighbour:
+    """Jira with one project for incidents."""
+    from sandbox.jira import JiraState
+
+    state = given or JiraState("allclear@example.org", token(world, "jira"))
+    issue_type = next(iter(state.issue_types.values()))
+
+    def describe(url: str) -> Row:
+        told = {"base_url": url, "email": state.email, "token": state.token}
+        return {**told, "project": state.project, "issue_type": issue_type}
+
+    return Neighbour(state, describe)
+
+
+def token(world: World, system: str) -> str:
+    """A secret that is the same for the same seed."""
+    return f"{system}-{world.random.getrandbits(64):016x}"
+
+
+NEIGHBOURS: dict[str, Callable[[World, Any], Neighbour]] = {"jira": jira}

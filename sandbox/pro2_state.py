@@ -130,7 +130,7 @@ class Pro2State:
             made.total_amt = size(self.audience(made)) if send_amt else 0
             made.departures = 1
         if send_amt:
-            self._deliver(made, split(self.audience(made), send_amt)[0], at=(ldate or sdate or born).isoformat())
+            self.deliver(made, split(self.audience(made), send_amt)[0], at=(ldate or sdate or born).isoformat())
         self._wake(made)
         return made
 
@@ -309,7 +309,8 @@ class Pro2State:
         """Write one event of this account."""
         self.world.journal("pro2", self.account, event, **fields)
 
-    def _deliver(self, campaign: Campaign, recipients: Spans, **fields: object) -> None:
+    def deliver(self, campaign: Campaign, recipients: Spans, **fields: object) -> None:
+        """Let a campaign reach these recipients, and journal who they are."""
         if not recipients:
             return
         campaign.sent = union(campaign.sent, recipients)
@@ -370,9 +371,9 @@ class Pro2State:
         everyone = self.audience(campaign)
         total = size(everyone)
         if elapsed >= self.send_seconds / 2 and campaign.send_amt < total // 2:
-            self._deliver(campaign, split(split(everyone, campaign.send_amt)[1], total // 2 - campaign.send_amt)[0])
+            self.deliver(campaign, split(split(everyone, campaign.send_amt)[1], total // 2 - campaign.send_amt)[0])
         if elapsed >= self.send_seconds:
-            self._deliver(campaign, split(everyone, campaign.send_amt)[1])
+            self.deliver(campaign, split(everyone, campaign.send_amt)[1])
             campaign.total_amt = campaign.send_amt
             campaign.ldate = now
             self.set_status(campaign, COMPLETED, by=PLATFORM)

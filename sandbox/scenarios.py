@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sandbox.pro2_records import COMPLETED, DRAFT, SCHEDULED
+from sandbox.scenario_jobs import cron, plant_import
+from sandbox.scenario_two_hours import two_hours_down
 from sandbox.story import Account, Plot, Story, make_account, note_campaign
 from sandbox.world import World
 
@@ -14,34 +16,41 @@ ENDED_AT = datetime(2026, 11, 1, 7, 0, tzinfo=UTC)
 NOW = datetime(2026, 11, 1, 8, 20, tzinfo=UTC)
 
 
+def begin(world: World, name: str) -> Story:
+    """A story of the night of the outage, told at 08:20 UTC."""
+    world.set_now(NOW)
+    return Story(name, world, NOW, STARTED_AT, ENDED_AT)
+
+
 def one_campaign(world: World, *, recipients: int = 1200, profile: str = "strong", **knobs: object) -> Story:
     """One account with one overdue campaign (given `knobs`) and healthy ones beside it."""
-    world.set_now(NOW)
+    story = begin(world, "one-campaign")
     account = make_account(world, "harbor", "America/New_York", profile=profile)
-    plot = Plot()
+    story.accounts.append(account)
     account.pro2.add_list(1, "Newsletter", [(10_000, 9_999 + recipients)])
     settings: dict[str, object] = {"stuck": True, **knobs}
     due = STARTED_AT + timedelta(minutes=30)
     overdue = account.pro2.add_campaign("Autumn gala", SCHEDULED, sdate=due, **settings)  # type: ignore[arg-type]  # knobs
-    note_campaign(plot, account, overdue, ["missed"], "overdue", audience=recipients)
-    plant_bystanders(plot, account)
-    return Story("one-campaign", STARTED_AT, ENDED_AT, [account], plot)
+    note_campaign(story.plot, account, overdue, ["missed"], "overdue", audience=recipients, release="allowed")
+    plant_bystanders(story.plot, account)
+    return story
 
 
 def quiet(world: World) -> Story:
-    """Nothing was missed: everything due in the window was sent."""
-    world.set_now(NOW)
+    """Nothing was missed: everything due in the window was sent, every job ran."""
+    story = begin(world, "quiet")
     account = make_account(world, "harbor", "America/New_York")
-    plot = Plot()
+    story.accounts.append(account)
     account.pro2.add_list(1, "Newsletter", [(10_000, 10_499)])
     due = STARTED_AT + timedelta(minutes=30)
     sent = account.pro2.add_campaign(
         "Members' evening", COMPLETED, sdate=due, send_amt=500, ldate=due + timedelta(minutes=4)
     )
-    note_campaign(plot, account, sent, ["done"], "sent in the window", audience=500)
-    plot.keep_off(account.name, "pro2", str(sent.id), "sent as planned")
-    plant_bystanders(plot, account)
-    return Story("quiet", STARTED_AT, ENDED_AT, [account], plot)
+    note_campaign(story.plot, account, sent, ["done"], "sent in the window", audience=500)
+    story.plot.keep_off(account.name, "pro2", str(sent.id), "sent as planned")
+    plant_import(story, account, "imp-1", "Hourly import", cron("5 * * * *", account.time_zone), None, 401)
+    plant_bystanders(story.plot, account)
+    return story
 
 
 def plant_bystanders(plot: Plot, account: Account) -> None:
@@ -60,4 +69,15 @@ def plant_bystanders(plot: Plot, account: Account) -> None:
         plot.keep_off(account.name, "pro2", str(campaign.id), f"healthy: {campaign.name}")
 
 
-SCENARIOS: dict[str, Callable[[World], Story]] = {"one-campaign": one_campaign, "quiet": quiet}
+def two_hours(world: World) -> Story:
+    """The whole night; see `sandbox.scenario_two_hours`."""
+    story = begin(world, "two-hours-down")
+    two_hours_down(story)
+    return story
+
+
+SCENARIOS: dict[str, Callable[[World], Story]] = {
+    "one-campaign": one_campaign,
+    "quiet": quiet,
+    "two-hours-down": two_hours,
+}

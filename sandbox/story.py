@@ -6,7 +6,7 @@ updated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -69,16 +69,17 @@ class Account:
 
 @dataclass
 class Story:
-    """A scenario played into states. `singles` are the systems there is one of, by module name."""
+    """A scenario played into states, as seen at `now`. `singles` are the systems there is one of, by module name."""
 
     name: str
+    world: World
+    now: datetime
     started_at: datetime
     ended_at: datetime
-    accounts: list[Account]
+    accounts: list[Account] = field(default_factory=list)
     plot: Plot = field(default_factory=Plot)
     valid_until: list[Row] = field(default_factory=list)
     singles: dict[str, Any] = field(default_factory=dict)
-    late: list[Callable[[World], None]] = field(default_factory=list)
 
     @property
     def window(self) -> Row:
