@@ -160,6 +160,7 @@ class OAuth:
         self._client = {"client_id": client_id, "client_secret": client_secret, "scope": scope}
         self._grant, self._first_refresh, self._path = grant, first_refresh, path
         self._renewals: set[asyncio.Task[TokenPair]] = set()
+        self._turn = asyncio.Lock()
 
     async def headers(self) -> Mapping[str, str]:
         """The Authorization header of a token that is good for another minute; raises AuthFailed or Unavailable."""
@@ -196,7 +197,7 @@ class OAuth:
 
     async def _renew_alone(self, refused: str) -> TokenPair:
         try:
-            async with self._tokens.locked(self._clock):
+            async with self._turn, self._tokens.locked(self._clock):
                 stored = await asyncio.to_thread(self._tokens.load)
                 if stored is not None and stored.access != refused and not self._ends_soon(stored):
                     return stored
