@@ -12,6 +12,7 @@ from datetime import datetime
 from sandbox.spans import Spans
 
 DRAFT, SCHEDULED, SENDING, PAUSED, STOPPED, COMPLETED, DISABLED, PENDING_APPROVAL = range(8)
+API_USER = 7  # the user whose key the product is given
 PLATFORM = "platform"
 API = "api"
 PERSON = "person"

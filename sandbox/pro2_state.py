@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sandbox.pro2_records import (
     API,
+    API_USER,
     COMPLETED,
     DISABLED,
     DRAFT,
@@ -43,8 +44,8 @@ class Pro2State:
         self.world = world
         self.account = account
         self.zone = ZoneInfo(time_zone)
-        self.tokens: dict[str, int] = {token: 7}
-        self.users: dict[int, str] = {1: "boxoffice", 7: "allclear-api"}
+        self.tokens: dict[str, int] = {token: API_USER}
+        self.users: dict[int, str] = {1: "boxoffice", API_USER: "allclear-api"}
         self.profile = profile
         self.rate_per_second = 5.0
         self.rate_burst = 5.0

@@ -1,7 +1,8 @@
 """`two-hours-down`: nine accounts in five time zones on the night on which New York's clocks go back at 06:00 UTC.
 
 The outage is 2026-11-01 05:00 to 07:00 UTC, the story is told at 08:20 UTC. In New York 01:00 to 02:00 comes twice
-within the window, in Chicago 01:00 comes again as the window ends; London went back a week before, Sydney is on summer time.
+within the window, in Chicago 01:00 comes again as the window ends; London went back a week before, Sydney is on
+summer time.
 About 300 slots are due; most were served, some sixty were not, each in its own way.
 """
 

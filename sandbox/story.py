@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.dashboard import DashboardHooks, DashboardState
-from sandbox.pro2_records import Campaign
+from sandbox.pro2_records import API_USER, Campaign
 from sandbox.pro2_state import Pro2State
 from sandbox.tessitura import TessituraState
 from sandbox.world import World
@@ -95,6 +95,7 @@ class Story:
         return {
             "scenario": self.name,
             "window": self.window,
+            "api_user": API_USER,
             "items": self.plot.items,
             "never_touch": self.plot.never_touch,
             "contents": [
