@@ -35,7 +35,7 @@ from recovery.model import (
 from recovery.plan import key_for
 from recovery.policy import Policy
 from recovery.ports import Account, Automation, Campaign, Clock, Definition, Listing, Run, RunLog, Tell
-from recovery.sync_gap import measure_gap
+from recovery.sync_gap import measure_gap, unique_tag
 from recovery.testify import (
     ACTIVITY_LOG,
     BY_HAND,
@@ -55,6 +55,8 @@ from recovery.testify import (
 MOST_READS_AT_ONCE = 8
 MOST_ACCOUNTS_AT_ONCE = 64
 LOOK_BACK = timedelta(hours=6)
+GENERATIONS_KNOWN = 4
+"""How many deliberate repeats of one slot are still recognised by their markers when the ledger is lost."""
 EVERYTHING = "-"
 """The object of a finding about a whole listing that could not be read."""
 
@@ -244,20 +246,24 @@ class _Reader:
         return any(m in campaign.name for m in self._markers(slot)) or await self.memory.stopped_by_us(slot.key)
 
     def _our_copy(self, slot: Slot, campaigns: Iterable[Campaign]) -> Testimony | None:
-        """A copy that carries the slot's marker and has left: recognised without any database (invariant 9)."""
+        """Copies that carry the slot's marker and have left: recognised without any database (invariant 9)."""
         markers = self._markers(slot)
-        for campaign in campaigns:
-            if campaign.ref == slot.object_ref or not any(m in campaign.name for m in markers):
-                continue
-            if campaign.status in ("2", "5") and campaign.send_amt > 0:
-                detail = f"copy {campaign.ref} carries our marker and was sent"
-                return Testimony(
-                    MARKER, Saw.OURS, self.clock.now(), True, detail, {"copy": campaign.ref}, campaign.digest
-                )
-        return None
+        sent = [
+            c
+            for c in campaigns
+            if c.ref != slot.object_ref
+            and c.status in ("2", "5")
+            and c.send_amt > 0
+            and any(m in c.name for m in markers)
+        ]
+        if not sent:
+            return None
+        refs = [c.ref for c in sent]
+        detail = f"copy {', '.join(refs)} carries our marker and was sent"
+        return Testimony(MARKER, Saw.OURS, self.clock.now(), True, detail, {"copies": refs}, sent[0].digest)
 
     def _markers(self, slot: Slot) -> tuple[str, ...]:
-        return tuple(marker_of(key_for(self.secret, slot, "item", g)) for g in range(4))
+        return tuple(marker_of(key_for(self.secret, slot, "item", g)) for g in range(GENERATIONS_KNOWN))
 
     # ---- jobs
 
@@ -310,18 +316,26 @@ class _Reader:
             return []
         gap = await self._gap(definition) if thing.kind is Kind.DATA_SYNC else None
         facts = _definition_facts(definition)
-        return [
-            Evidence(
-                slot,
-                (
-                    self._heard(ACTIVITY_LOG, slot, log, next_of.get(slot.due_at)),
-                    self._heard(CONSOLE, slot, console, next_of.get(slot.due_at)),
-                    *((gap[0],) if gap else ()),
-                ),
-                {**facts, **(gap[1] if gap else {})},
-            )
-            for slot in slots_of
-        ]
+        evidence = []
+        for slot in slots_of:
+            heard = [
+                self._heard(w, slot, x, next_of.get(slot.due_at)) for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
+            ]
+            if gap is not None:
+                heard += [gap[0], *self._our_import(slot, log, gap[0])]
+            evidence.append(Evidence(slot, tuple(heard), {**facts, **(gap[1] if gap else {})}))
+        return evidence
+
+    def _our_import(self, slot: Slot, log: RunLog | Testimony, gap: Testimony) -> list[Testimony]:
+        """A tagged import of ours that succeeded, and no difference left: recognised without any database."""
+        if not isinstance(log, RunLog) or gap.saw is not Saw.WORKED:
+            return []
+        tags = {unique_tag(self.secret, slot, g) for g in range(GENERATIONS_KNOWN)}
+        mine = [r for r in log.runs if r.state == "succeeded" and tags.intersection(r.tags)]
+        if not mine:
+            return []
+        detail = f"import run {mine[0].ref} carries our tag and no difference is left"
+        return [Testimony(MARKER, Saw.OURS, log.read_at, True, detail, {"run": mine[0].ref}, mine[0].digest)]
 
     def _heard(self, witness: str, slot: Slot, log: RunLog | Testimony, next_due: object) -> Testimony:
         if isinstance(log, Testimony):

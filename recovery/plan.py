@@ -1,7 +1,7 @@
 """From findings to a frozen, ordered, hashed plan. Pure; the same findings in any order give the same plan.
 
-The decision table of `config/playbooks/process-failure.toml` says what a finding calls for; this module adds what no
-table may switch off: validity, what may be resent at all, one act per definition, order and waves (design, 4.7 to 4.11).
+The decision table of `config/playbooks/process-failure.toml` says what a finding calls for; this module adds what
+no table may switch off: validity, what may be resent at all, one act per definition, order and waves (design, 4.7 to 4.11).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from datetime import datetime
 from recovery.errors import RefusedError, UsageError
 from recovery.model import (
     ActionKind,
+    Answer,
     Facts,
     Finding,
     Harm,
@@ -43,6 +44,14 @@ ORDER_OF_KIND = {
     Kind.CAMPAIGN: 5,
     Kind.AUTOMATION: 6,
 }
+_REMEDY_OF_CHOICE = {
+    "drop": Remedy.DROP,
+    "resend": Remedy.RESEND,
+    "reprocess": Remedy.REPROCESS,
+    "repeat_import": Remedy.REPEAT_IMPORT,
+    "tagged_import": Remedy.TAGGED_IMPORT,
+    "run_now": Remedy.RUN_NOW,
+}
 _ONCE_PER_DEFINITION = frozenset({Remedy.REPROCESS, Remedy.REPEAT_IMPORT, Remedy.TAGGED_IMPORT, Remedy.RUN_NOW})
 
 
@@ -59,10 +68,23 @@ def make_plan(
     secret: bytes,
     now: datetime,
     generations: Mapping[str, int] | None = None,
+    answers: Mapping[str, Answer] | None = None,
 ) -> Plan:
-    """A plan with one item for every finding that is not `done`; nothing is dropped silently."""
+    """A plan with one item for every finding that is not `done`; nothing is dropped silently.
+
+    `answers` are the latest choices of named persons about held items, by slot key: they overrule the table.
+    """
     open_findings = sorted((f for f in findings if f.verdict is not Verdict.DONE), key=lambda f: f.slot)
-    items = [_item(f, policy, secret, now, (generations or {}).get(f.slot.key, 0)) for f in open_findings]
+    given = answers or {}
+    items = [
+        _item(
+            f,
+            _answered(given.get(f.slot.key)) or _decision(f, policy, now),
+            secret,
+            (generations or {}).get(f.slot.key, 0),
+        )
+        for f in open_findings
+    ]
     items = _one_act_per_definition(items)
     items.sort(key=lambda i: (i.order, i.slot))
     return freeze(window, _in_waves(items, policy.limits.waves), now, policy)
@@ -118,8 +140,7 @@ def _know(named: Sequence[str], known: Sequence[str], what: str) -> None:
 # ---- one item ------------------------------------------------------------------------------------------------------
 
 
-def _item(finding: Finding, policy: Policy, secret: bytes, now: datetime, generation: int) -> PlanItem:
-    decision = _decision(finding, policy, now)
+def _item(finding: Finding, decision: Decision, secret: bytes, generation: int) -> PlanItem:
     slot, remedy = finding.slot, decision.remedy
     facts = _facts(finding)
     return PlanItem(
@@ -137,6 +158,14 @@ def _item(finding: Finding, policy: Policy, secret: bytes, now: datetime, genera
         generation=generation,
         before=facts,
     )
+
+
+def _answered(answer: Answer | None) -> Decision | None:
+    """What a named person chose for a held item; other answers leave the table to decide."""
+    if answer is None or answer.choice not in _REMEDY_OF_CHOICE:
+        return None
+    remedy = _REMEDY_OF_CHOICE[answer.choice]
+    return Decision("*", "*", "answered", remedy, f"{answer.by} chose {answer.choice!r}: {answer.reason}")
 
 
 def _decision(finding: Finding, policy: Policy, now: datetime) -> Decision:

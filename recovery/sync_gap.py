@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recovery.errors import BadReply
-from recovery.model import Facts, Testimony, digest_of
+from recovery.model import ActionKind, Facts, Slot, Testimony, digest_of
+from recovery.plan import key_for
 from recovery.ports import Account, Clock, Definition, Listing
 from recovery.testify import TESSITURA_LIST, list_testimony, unreadable
 
@@ -46,6 +47,11 @@ async def read_gap(definition: Definition, account: Account) -> Gap:
     members = whole(await account.contacts.members(tag.ref), "pro2", account.name) if tag else ()
     listed = {p.email for p in people if p.email}
     return gap_between(listed, {m.email for m in members}, definition.sync_mode)
+
+
+def unique_tag(secret: bytes, slot: Slot, generation: int) -> str:
+    """The tag of our own import for a slot: carries the action key, so nobody else has used it (R001.27)."""
+    return f"allclear-{key_for(secret, slot, ActionKind.TAGGED_IMPORT.value, generation).lower()}"
 
 
 def whole(listing: Listing, system: str, account: str) -> tuple:  # type: ignore[type-arg] # any listing

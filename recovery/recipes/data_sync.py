@@ -12,7 +12,7 @@ from recovery.gate import Allow, Ruling, ask
 from recovery.model import ActionKind, Harm, OpenAttempt, Saw, WriteResult
 from recovery.ports import Contact, Definition, Tag
 from recovery.recipes.context import Context, confirmed, held, skipped
-from recovery.sync_gap import Gap, gap_between, read_gap, whole
+from recovery.sync_gap import Gap, gap_between, read_gap, unique_tag, whole
 from recovery.testify import run_saw
 
 
@@ -53,9 +53,7 @@ class _TaggedImport:
         return await self._closing(gap)
 
     def _unique_tag(self) -> str:
-        """A tag nobody has used: it carries the action key (R001.27)."""
-        key = self.context.spec(ActionKind.TAGGED_IMPORT, Harm.H2, str(self.list_ref)).key
-        return f"allclear-{key.lower()}"
+        return unique_tag(self.context.secret, self.context.item.slot, self.context.item.generation)
 
     async def _newest_list(self) -> None:
         """ "Most recent" is the definition's own list unless another of the same name was used later (R001.25)."""

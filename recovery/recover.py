@@ -1,0 +1,237 @@
+"""Runs an approved plan: what changes data first, then what reaches people, in waves; every item ends with a reason.
+
+An item's trouble stays its own. Only a ledger that cannot record stops everything, because then nothing may leave.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from recovery.act import Ended, Runner
+from recovery.approvals import Consent
+from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError
+from recovery.model import ItemOutcome, Kind, Plan, PlanItem, Question, Remedy, Verdict
+from recovery.plan import is_intact
+from recovery.policy import Policy
+from recovery.ports import Account, Clock, Tell
+from recovery.recipes.context import Context, held, skipped
+from recovery.recipes.data_sync import tagged_import
+from recovery.recipes.jobs import repeat_import, reprocess, run_now
+from recovery.recipes.monitor import monitor
+from recovery.recipes.resend import resend
+
+if TYPE_CHECKING:
+    from recovery.ledger import Ledger
+
+Recipe = Callable[[Context], Awaitable[Ended]]
+MOST_ACCOUNTS_AT_ONCE = 64
+
+CHOICES_BY_KIND: Mapping[str, tuple[str, ...]] = {
+    Kind.CAMPAIGN: ("resend",),
+    Kind.IMPORT: ("reprocess", "repeat_import"),
+    Kind.TRIGGER: ("reprocess", "run_now"),
+    Kind.DATA_SYNC: ("tagged_import",),
+}
+
+
+async def _drop(context: Context) -> Ended:
+    return skipped(f"dropped: {context.item.reason}")
+
+
+async def _nothing(context: Context) -> Ended:
+    return skipped(context.item.reason)
+
+
+async def _hold(context: Context) -> Ended:
+    question = context.item.question or "What should be done with this item?"
+    partial = context.item.verdict is Verdict.PARTIAL and context.item.slot.kind == Kind.CAMPAIGN
+    more = () if partial else CHOICES_BY_KIND.get(context.item.slot.kind, ())
+    return held(f"{context.item.reason} {question}".strip(), context.item.recommended or "wait", "it happened", *more)
+
+
+RECIPES: dict[Remedy, Recipe] = {
+    Remedy.RESEND: resend,
+    Remedy.REPROCESS: reprocess,
+    Remedy.REPEAT_IMPORT: repeat_import,
+    Remedy.TAGGED_IMPORT: tagged_import,
+    Remedy.RUN_NOW: run_now,
+    Remedy.MONITOR: monitor,
+    Remedy.DROP: _drop,
+    Remedy.NONE: _nothing,
+    Remedy.HOLD: _hold,
+}
+
+
+class Stopping(Clock):
+    """A clock whose waits end at once when the operator stops the run (Ctrl-C); the next run goes on."""
+
+    def __init__(self, clock: Clock, stop: asyncio.Event) -> None:
+        self._clock, self._stop = clock, stop
+
+    def now(self) -> datetime:
+        """The wrapped clock's present."""
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        """The wrapped clock's monotonic seconds."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits, or raises Ended(OPEN) as soon as a stop is asked for."""
+        waiting = asyncio.ensure_future(self._clock.sleep(seconds))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (waiting, stopping):
+                task.cancel()
+        if self._stop.is_set():
+            raise Ended(ItemOutcome.OPEN, "stopped by the operator")
+
+
+@dataclass(slots=True)
+class Recovery:
+    """One run of one plan."""
+
+    plan: Plan
+    accounts: Mapping[str, Account]
+    ledger: Ledger
+    policy: Policy
+    secret: bytes
+    clock: Clock
+    tell: Tell
+    consent: Consent
+    run_ref: str
+    switched_off: Callable[[], str]
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    problems: list[str] = field(default_factory=list)
+    alarm: Callable[[str], Awaitable[None]] | None = None
+    runner: Runner = field(init=False)
+    _not_repaired: dict[str, set[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """The runner that all items share."""
+        self.runner = Runner(
+            self.ledger,
+            Stopping(self.clock, self.stop),
+            self.policy,
+            self.tell,
+            self.run_ref,
+            self.switched_off,
+            stopping=self.stop.is_set,
+        )
+
+    async def run(self) -> None:
+        """Ends every item of the plan, or leaves it open when the operator stops. Raises RefusedError, LedgerError."""
+        if not self.plan.items:
+            raise RefusedError("The plan is empty, so there is nothing to do.", "Run `allclear audit` first.")
+        if not is_intact(self.plan):
+            raise RefusedError("The plan was changed after it was made.", "Make a new one with `allclear plan`.")
+        await self.ledger.open_items(self.plan)
+        for item in self.plan.items:
+            if item.slot.kind == Kind.DATA_SYNC:
+                self._not_repaired.setdefault(item.slot.account, set()).add(item.slot.key)
+        waves = sorted({i.wave for i in self.plan.items})
+        for n, wave in enumerate(waves):
+            if n and wave > 1:
+                await self._bake(wave)
+            await self._wave([i for i in self.plan.items if i.wave == wave])
+            if self.stop.is_set():
+                return
+
+    async def _bake(self, wave: int) -> None:
+        self.tell("bake", {"wave": wave, "seconds": self.policy.limits.wave_bake})
+        try:
+            await self.runner.clock.sleep(self.policy.limits.wave_bake)
+        except Ended:
+            return
+
+    async def _wave(self, items: Sequence[PlanItem]) -> None:
+        """Accounts side by side; within one account the plan's order, with mere watching beside it."""
+        room = asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE)
+
+        async def one_account(mine: list[PlanItem]) -> None:
+            async with room:
+                for item in mine:
+                    if self.stop.is_set():
+                        return
+                    await self._item(item)
+
+        watching = [i for i in items if i.remedy is Remedy.MONITOR]
+        acting: dict[str, list[PlanItem]] = {}
+        for item in items:
+            if item.remedy is not Remedy.MONITOR:
+                acting.setdefault(item.slot.account, []).append(item)
+        await asyncio.gather(*(one_account(mine) for mine in acting.values()), *(self._item(i) for i in watching))
+
+    async def _item(self, item: PlanItem) -> None:
+        row = await self.ledger.item(item.slot.key)
+        if row is not None and row.outcome is ItemOutcome.CONFIRMED:
+            self._settled(item, ItemOutcome.CONFIRMED)
+            self.tell("item", {"slot": item.slot.key, "outcome": "confirmed", "reason": "done before"})
+            return
+        ended = await self._ending(item)
+        self._settled(item, ended.outcome)
+        if ended.outcome is not ItemOutcome.OPEN:
+            await self._finish(item, ended)
+        self.tell("item", {"slot": item.slot.key, "outcome": ended.outcome.value, "reason": ended.reason})
+
+    async def _finish(self, item: PlanItem, ended: Ended) -> None:
+        try:
+            await self.ledger.finish_item(item.slot.key, ended.outcome, ended.reason, ended.question)
+        except LedgerConflict:
+            # Another run proved it in the meantime; its proof stands.
+            self.tell("item", {"slot": item.slot.key, "outcome": "confirmed", "reason": "by another run"})
+
+    async def _ending(self, item: PlanItem) -> Ended:
+        account = self.accounts.get(item.slot.account)
+        if account is None:
+            return held(f"Account {item.slot.account} is not configured here. Who looks after it?")
+        if item.actions and item.slot.key not in self.consent.items:
+            return held(f"Not approved: {self.consent.missing or 'this item is not among those approved'}. Approve it?")
+        answers = tuple(a.choice for a in await self.ledger.answers(item.slot.key))
+        context = Context(
+            item,
+            account,
+            self.runner,
+            self.secret,
+            answers,
+            lambda: tuple(sorted(self._not_repaired.get(item.slot.account, ()))),
+            self._alarm,
+        )
+        try:
+            return await RECIPES[item.remedy](context)
+        except Ended as ended:
+            return ended
+        except RemoteError as error:
+            return held(f"{error} What should be done once it can be read again?")
+        except LedgerError:
+            raise
+        except AllclearError as error:
+            return held(f"{error} {error.hint}".strip())
+        except Exception as error:  # noqa: BLE001 # the one place that turns a crash of one item into a recorded failure
+            self.problems.append(f"{item.slot.key}: internal error {type(error).__name__}: {error}")
+            return Ended(
+                ItemOutcome.HELD,
+                f"internal error: {type(error).__name__}",
+                Question("Report this; look by hand.", "wait"),
+            )
+
+    async def _alarm(self, text: str) -> None:
+        self.problems.append(text)
+        self.tell("alarm", {"text": text})
+        if self.alarm is not None:
+            await self.alarm(text)
+
+    def _settled(self, item: PlanItem, outcome: ItemOutcome) -> None:
+        if outcome in (ItemOutcome.CONFIRMED, ItemOutcome.SKIPPED):
+            self._not_repaired.get(item.slot.account, set()).discard(item.slot.key)
+
+
+def open_accounts(accounts: Iterable[Account]) -> Mapping[str, Account]:
+    """Accounts by name."""
+    return {a.name: a for a in accounts}

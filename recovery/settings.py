@@ -1,0 +1,356 @@
+"""Reads `allclear.toml`, `policy.toml` and the outage playbook into frozen data; unknown keys are errors.
+
+Secrets are named by *where they are* (environment, file, Prefect block), never by value, and read once, at the edge.
+Relative paths are relative to the file that names them.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from datetime import datetime, time, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from recovery.errors import ConfigError
+from recovery.model import Remedy
+from recovery.policy import Decision, Limits, Policy, QuietHours, ValidUntil, Waits
+
+DEFAULT_CONFIG = Path("config/allclear.toml")
+M = TypeVar("M", bound=BaseModel)
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+
+_WAITS, _LIMITS = Waits(), Limits()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecretAt(_Strict):
+    """Where one secret is: exactly one of an environment variable, a file, a Prefect Secret block."""
+
+    env: str | None = None
+    file: Path | None = None
+    prefect_block: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SecretAt:
+        if sum(x is not None for x in (self.env, self.file, self.prefect_block)) != 1:
+            raise ValueError("name exactly one of env, file, prefect_block")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people; never its value."""
+        if self.env is not None:
+            return f"environment variable {self.env}"
+        return f"file {self.file}" if self.file is not None else f"Prefect block {self.prefect_block}"
+
+
+class Pro2Settings(_Strict):
+    """One account's Prospect2 URL (from its developer page; never built from a name) and key."""
+
+    base_url: str
+    token: SecretAt
+    requests_per_second: float = Field(default=5.0, gt=0, le=100)
+
+
+class DashboardSettings(_Strict):
+    """The Integrated Dashboard: through a bridge that serves the contract, or assisted by a named person."""
+
+    mode: Literal["bridge", "assisted"] = "bridge"
+    base_url: str = ""
+    token: SecretAt | None = None
+    requests_per_second: float = Field(default=10.0, gt=0, le=1000)
+
+    @model_validator(mode="after")
+    def _bridge_needs_a_url(self) -> DashboardSettings:
+        if self.mode == "bridge" and (not self.base_url or self.token is None):
+            raise ValueError('mode "bridge" needs base_url and token')
+        return self
+
+
+class TessituraSettings(_Strict):
+    """Tessitura REST with its four-part Basic credentials."""
+
+    base_url: str
+    user: str
+    group: str
+    location: str
+    password: SecretAt
+    requests_per_second: float = Field(default=10.0, gt=0, le=1000)
+
+
+class AccountSettings(_Strict):
+    """One customer of the platform."""
+
+    name: Name
+    time_zone: str
+    pro2: Pro2Settings
+    dashboard: DashboardSettings
+    tessitura: TessituraSettings
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from None
+        return value
+
+
+class JiraSettings(_Strict):
+    """Where incident tickets are filed: a site, or https://api.atlassian.com/ex/jira/{cloudId} for scoped tokens."""
+
+    base_url: str
+    email: str = ""
+    token: SecretAt
+    project: str
+    issue_type: str = "Incident"
+    browse_url: str = ""
+
+
+class SlackSettings(_Strict):
+    """An internal Slack app and the channel it writes to."""
+
+    base_url: str = "https://slack.com/api"
+    token: SecretAt
+    channel: str
+
+
+class LedgerSettings(_Strict):
+    """SQLite or PostgreSQL. The URL of a database with a password is itself a secret: name where it is."""
+
+    url: str = "sqlite:///../var/allclear.db"
+    url_at: SecretAt | None = None
+    state_dir: Path = Path("../var")
+
+
+class Rehearsal(_Strict):
+    """A shifted clock for rehearsals; refused unless every base URL is a loopback address."""
+
+    clock_offset_seconds: float = 0.0
+
+
+class Settings(_Strict):
+    """All of `allclear.toml`."""
+
+    accounts: list[AccountSettings] = Field(min_length=1)
+    marker_key: SecretAt
+    ledger: LedgerSettings = LedgerSettings()
+    policy_file: Path = Path("policy.toml")
+    playbook_file: Path = Path("playbooks/process-failure.toml")
+    kill_file: Path = Path("../var/STOP")
+    jira: JiraSettings | None = None
+    slack: SlackSettings | None = None
+    rehearsal: Rehearsal = Rehearsal()
+    folder: Path = Path()
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Settings:
+        names = [a.name for a in self.accounts]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"account {', '.join(twice)} is named twice")
+        return self
+
+    def path(self, relative: Path) -> Path:
+        """A path of the file as an absolute one."""
+        return relative if relative.is_absolute() else (self.folder / relative).resolve()
+
+
+class _WaitsFile(_Strict):
+    grace_seconds: float = Field(default=_WAITS.grace, ge=0)
+    running_limit_seconds: float = Field(default=_WAITS.running_limit, ge=0)
+    monitor_seconds: float = Field(default=_WAITS.monitor, ge=0)
+    poll_seconds: float = Field(default=_WAITS.poll, gt=0)
+    stop_check_seconds: float = Field(default=_WAITS.stop_check, ge=0)
+    settle_seconds: float = Field(default=_WAITS.settle, ge=0)
+    settle_copy_seconds: float = Field(default=_WAITS.settle_copy, ge=0)
+    arm_seconds: float = Field(default=_WAITS.arm, ge=0)
+    disarm_lead_seconds: float = Field(default=_WAITS.disarm_lead, ge=0)
+    departure_seconds: float = Field(default=_WAITS.departure, ge=0)
+    job_seconds: float = Field(default=_WAITS.job, ge=0)
+    watch_seconds: float = Field(default=_WAITS.watch, ge=0)
+    lease_seconds: float = Field(default=_WAITS.lease, gt=0)
+    send_within_seconds: float = Field(default=_WAITS.send_within, gt=0)
+    write_deadline_seconds: float = Field(default=_WAITS.write_deadline, gt=0)
+
+
+class _LimitsFile(_Strict):
+    releases_per_run: int = Field(default=_LIMITS.releases_per_run, ge=0)
+    recipients_per_run: int = Field(default=_LIMITS.recipients_per_run, ge=0)
+    recipients_per_hour: int = Field(default=_LIMITS.recipients_per_hour, ge=0)
+    waves: tuple[int, ...] = _LIMITS.waves
+    wave_bake_seconds: float = Field(default=_LIMITS.wave_bake, ge=0)
+    removals_percent: float = Field(default=_LIMITS.removals_percent, ge=0, le=100)
+    window_hours: float = Field(default=_LIMITS.window_hours, gt=0)
+    two_people_above: int = Field(default=_LIMITS.two_people_above, ge=0)
+    two_approvers_above: int = Field(default=_LIMITS.two_approvers_above, ge=0)
+    max_unknowns_in_a_row: int = Field(default=_LIMITS.max_unknowns_in_a_row, ge=1)
+
+
+class _QuietFile(_Strict):
+    start: time = time(0, 0)
+    end: time = time(0, 0)
+
+
+class _ValidFile(_Strict):
+    account: str
+    object: str
+    at: datetime
+    reason: str
+
+    @field_validator("at")
+    @classmethod
+    def _zoned(cls, value: datetime) -> datetime:
+        if value.tzinfo is None:
+            raise ValueError("needs a zone, for example 2026-11-01T18:00:00Z")
+        return value
+
+
+class _UnattendedFile(_Strict):
+    accounts: tuple[str, ...] = ()
+
+
+class _PolicyFile(_Strict):
+    waits: _WaitsFile = _WaitsFile()
+    limits: _LimitsFile = _LimitsFile()
+    quiet_hours: _QuietFile = _QuietFile()
+    valid_for_hours: float = Field(default=48.0, gt=0)
+    valid_until: list[_ValidFile] = []
+    unattended: _UnattendedFile = _UnattendedFile()
+    assume_one_shot_release: bool = False
+    exclude_automations: bool = True
+    plan_expires_minutes: float = Field(default=60.0, gt=0)
+    after_successful_stop: Literal["ask", "reprocess"] = "ask"
+    defuse: bool = True
+    contact_us_url: str = "https://help.prospect2.com"
+
+
+class _DecisionFile(_Strict):
+    kind: str
+    verdict: str
+    code: str = "*"
+    remedy: Remedy
+    why: str
+    question: str = ""
+    recommended: str = ""
+
+
+class _PlaybookFile(_Strict):
+    id: str
+    version: str
+    title: str
+    source_note: str = ""
+    decision: list[_DecisionFile] = Field(min_length=1)
+
+
+def config_path(given: Path | None) -> Path:
+    """The file to read: given, `ALLCLEAR_CONFIG`, or the default."""
+    return given or Path(os.environ.get("ALLCLEAR_CONFIG") or DEFAULT_CONFIG)
+
+
+def load_settings(given: Path | None = None) -> Settings:
+    """The checked settings. Raises ConfigError with one sentence that names the field."""
+    path = config_path(given)
+    data = read_toml(path)
+    if "folder" in data:
+        raise ConfigError(f"{path}: unknown key 'folder'", "Remove it.")
+    return _checked(Settings, {**data, "folder": path.resolve().parent}, path)
+
+
+def load_policy(settings: Settings) -> Policy:
+    """The policy and the decision table. Raises ConfigError with one sentence that names the field."""
+    path, table = settings.path(settings.policy_file), settings.path(settings.playbook_file)
+    read = _checked(_PolicyFile, read_toml(path), path)
+    playbook = _checked(_PlaybookFile, read_toml(table), table)
+    strangers = sorted(set(read.unattended.accounts) - {a.name for a in settings.accounts})
+    if strangers:
+        raise ConfigError(f"{path}: unattended.accounts: there is no account {strangers[0]!r}", "Correct the name.")
+    waits = {k.removesuffix("_seconds"): v for k, v in read.waits.model_dump().items()}
+    limits = read.limits.model_dump()
+    limits["wave_bake"] = limits.pop("wave_bake_seconds")
+    return Policy(
+        decisions=tuple(Decision(**d.model_dump()) for d in playbook.decision),
+        waits=Waits(**waits),
+        limits=Limits(**limits),
+        quiet=QuietHours(read.quiet_hours.start, read.quiet_hours.end),
+        valid_for=timedelta(hours=read.valid_for_hours),
+        valid_until=tuple(ValidUntil(v.account, v.object, v.at, v.reason) for v in read.valid_until),
+        unattended_accounts=read.unattended.accounts,
+        assume_one_shot_release=read.assume_one_shot_release,
+        exclude_automations=read.exclude_automations,
+        plan_expires=timedelta(minutes=read.plan_expires_minutes),
+        after_successful_stop=read.after_successful_stop,
+        defuse=read.defuse,
+        contact_us_url=read.contact_us_url,
+    )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file's tables. Raises ConfigError when it is missing, unreadable or not TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no configuration at {path}.",
+            "Give one with --config FILE or ALLCLEAR_CONFIG; see docs/install.md.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", "Check the file and its permissions.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.", "Correct the line it names.") from None
+
+
+def _checked(kind: type[M], data: dict[str, Any], path: Path) -> M:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        raise ConfigError(f"{path}: {where}: {what}", "Correct this field and run the command again.") from None
+
+
+def reveal(secret: SecretAt, settings: Settings, field: str) -> SecretStr:
+    """The secret's value, read from where the settings say. Raises ConfigError that names the place, never the value."""
+    if secret.env is not None:
+        value = os.environ.get(secret.env, "")
+        fix = f"Set {secret.env}."
+    elif secret.file is not None:
+        value, fix = _from_file(settings.path(secret.file), field), f"Write the secret into {secret.file}."
+    else:
+        value, fix = _from_block(str(secret.prefect_block), field), "Save the block in the Prefect UI."
+    if not value:
+        raise ConfigError(f"{field}: the secret in {secret.place} is empty or not set.", fix)
+    return SecretStr(value)
+
+
+def _from_file(path: Path, field: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(
+            f"{field}: the secret file {path} cannot be read ({error.strerror}).", "Create it, readable only by you."
+        ) from None
+
+
+def _from_block(name: str, field: str) -> str:
+    """Prefect is imported here only: nothing else needs it to read settings."""
+    try:
+        from prefect.blocks.system import Secret
+
+        block: Any = Secret.load(name, _sync=True)  # type: ignore[call-arg] # Prefect's own switch to the blocking form
+        return str(block.get())
+    except Exception as error:  # noqa: BLE001 # whatever Prefect raises, the reader needs the field and the block
+        raise ConfigError(
+            f"{field}: Prefect block {name!r} cannot be loaded ({type(error).__name__}).",
+            "Check PREFECT_API_URL and the block's name.",
+        ) from None
