@@ -102,7 +102,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One thing that happened to an action: a move (`what` is "event") or an attempt ("attempt opened"/"attempt closed")."""
+    """One thing that happened to an action: `what` is "event" (a move), "attempt opened" or "attempt closed"."""
 
     at: datetime
     what: str
