@@ -21,9 +21,9 @@ class Sockets:
 
     A write never goes through aiohttp: it silently repeats a GET, PUT or DELETE whose connection is closed without an
     answer, even on a fresh connection, and ActiveCampaign's v1 `campaign_status` is a GET that writes. httpx's own
-    transport repeats nothing, and keeps no connection here. TLS certificates are always
-    verified; `ca_file` adds an organisation's own authority. Nothing is read from the environment, no cookie is
-    stored. Tests pass `transport` and no socket is opened.
+    transport repeats nothing, and keeps no connection here. TLS certificates are always verified; `ca_file` adds an
+    organisation's own authority. Nothing is read from the environment, no cookie is stored. Tests pass `transport` and
+    no socket is opened.
     """
 
     def __init__(
@@ -150,6 +150,7 @@ _FAILURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ((aiohttp.ClientConnectorError, httpx.ConnectError), "could not connect"),
     ((aiohttp.SocketTimeoutError, httpx.ReadTimeout, httpx.WriteTimeout), "no answer in time"),
     ((aiohttp.ServerDisconnectedError,), "the connection was closed without an answer"),
-    ((aiohttp.ClientPayloadError, httpx.ReadError), "the reply broke off"),
+    ((aiohttp.ClientPayloadError, httpx.ReadError, httpx.RemoteProtocolError), "the connection or the reply broke off"),
+    ((httpx.WriteError,), "the connection broke off while sending"),
     ((httpx.ConnectTimeout,), "no connection in time"),
 )
