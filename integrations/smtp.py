@@ -56,6 +56,12 @@ class _Dialogue:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.extensions: dict[str, str] = {}
+        self._writers = [writer]
+
+    def close(self) -> None:
+        """Let go of the connection without waiting for the server."""
+        for writer in reversed(self._writers):
+            writer.close()
 
     async def reply(self) -> tuple[int, str]:
         lines: list[str] = []
@@ -105,6 +111,8 @@ class _Dialogue:
             raise ConnectionError("no TLS transport")
         protocol.connection_made(transport)
         self.reader, self.writer = reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+        # The plain writer stays referenced: when collected it would close the socket below the TLS layer.
+        self._writers.append(self.writer)
 
     async def log_in(self, user: str, password: str) -> None:
         offered = self.extensions.get("AUTH", "").upper().split()
@@ -245,7 +253,7 @@ class Smtp:
             dialogue.writer.write(b"QUIT\r\n")
         finally:
             # The outcome is known by now: waiting for a clean close could only turn a success into a failure.
-            dialogue.writer.close()
+            dialogue.close()
 
 
 class _Progress:
