@@ -16,7 +16,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from recovery.model import Exchange
+from recovery.model import Exchange, iso
 from recovery.report import AccountReport, ActionReport, ItemReport, RunReport
 from recovery.report_summary import (
     accounts_of,
@@ -29,7 +29,6 @@ from recovery.report_summary import (
     recovered_groups,
     safe_href,
     skipped_groups,
-    status_of,
     verdict_counts,
 )
 from recovery.report_svg import timeline
@@ -54,7 +53,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 STATIC_ROWS = 1500
-ATTENTION_ROWS = 500
+ATTENTION_ROWS = 200
 ACCOUNT_CARDS = 60
 EVIDENCE_CARDS = 300
 EVIDENCE_CHARACTERS = 4000
@@ -98,19 +97,19 @@ class RowView(NamedTuple):
     """One slot, ready to show: strings and tuples of strings only, so that it packs and compares."""
 
     n: str
-    key: str
     name: str
     kind: str
     kind_word: str
     ref: str
     account: str
+    system: str
+    due: str
     due_local: str
     due_utc: str
     verdict: str
     verdict_word: str
     outcome: str
     outcome_word: str
-    status: str
     remedy: str
     reason: str
     actor: str
@@ -152,7 +151,8 @@ def page(report: RunReport, evidence: Mapping[str, Exchange]) -> str:
     items = all_items(report)
     accounts = accounts_of(report, items)
     packed = len(items) > STATIC_ROWS
-    rows = [row_view(n, item, report.mode) for n, item in enumerate(items)]
+    telling = [n for n, item in enumerate(items) if item.outcome != "done_before"]
+    written = telling[:ATTENTION_ROWS] if packed else range(len(items))
     cards, omitted = evidence_views(items, evidence)
     style, script = _asset("report.css"), _asset("report.js")
     return environment.get_template("report.html.j2").render(
@@ -172,10 +172,10 @@ def page(report: RunReport, evidence: Mapping[str, Exchange]) -> str:
         contact=contact_message(report, items),
         ticket_href=safe_href(report.ticket.url) if report.ticket else "",
         timeline=timeline(report, items, accounts),
-        rows=[r for r in rows if r.outcome != "done_before"][:ATTENTION_ROWS] if packed else rows,
+        rows=[row_view(n, items[n]) for n in written],
         total=len(items),
-        data=pack(rows) if packed else "",
-        choices=_choices(rows),
+        data=pack(row_view(n, item) for n, item in enumerate(items)) if packed else "",
+        choices=_choices(items),
         accounts=[account_view(report, a, i) for a, i in _by_account(accounts, items)],
         account_cards=len(accounts) <= ACCOUNT_CARDS,
         evidence=cards,
@@ -207,25 +207,25 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
-def row_view(n: int, item: ItemReport, mode: str) -> RowView:
+def row_view(n: int, item: ItemReport) -> RowView:
     """One item as strings; every remote text in it has passed `shown`."""
     slot = item.slot
     question = item.question
     return RowView(
         n=str(n),
-        key=shown(slot.key),
         name=shown(item.name or slot.name, 300) or "(no name)",
-        kind=slot.kind,
+        kind=shown(slot.kind),
         kind_word=word_of(KIND_WORDS, slot.kind),
         ref=shown(slot.object_ref),
         account=shown(slot.account),
+        system=shown(slot.system),
+        due=iso(slot.due_at),
         due_local=local_time(slot.due_at, slot.time_zone),
         due_utc=utc_time(slot.due_at),
         verdict=item.verdict.value,
         verdict_word=word_of(VERDICT_WORDS, item.verdict.value),
         outcome=str(item.outcome),
         outcome_word=outcome_word(item),
-        status=status_of(item, mode),
         remedy=word_of(REMEDY_WORDS, item.remedy.value),
         reason=shown(item.reason, 600),
         actor=shown(item.actor, 120),
@@ -262,18 +262,30 @@ def _action_view(action: ActionReport, zone: str) -> ActionView:
 
 
 def pack(rows: Iterable[RowView]) -> str:
-    """Rows as JSON that may stand inside a script element: every string once, rows as numbers into that list."""
-    places: dict[str, int] = {}
+    """Rows as JSON that may stand inside a script element.
 
-    def placed(value: str | tuple[object, ...]) -> object:
-        if isinstance(value, str):
-            return places.setdefault(value, len(places))
-        return [placed(part) for part in value]  # type: ignore[arg-type]  # the views nest strings and tuples only
+    `values` holds every different string and tuple once; a tuple is a list of places in `values`, and so is a row. Most
+    of a large report repeats itself, so this is a fraction of the plain form.
+    """
+    places: dict[str | tuple[object, ...], int] = {}
+    values: list[str | list[int]] = []
 
-    packed = [placed(row) for row in rows]
-    views = {"row": RowView, "witnesses": WitnessView, "actions": ActionView, "facts": FactView}
-    document = {"fields": {k: v._fields for k, v in views.items()}, "strings": list(places), "rows": packed}
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    def place_of(value: str | tuple[object, ...]) -> int:
+        place = places.get(value)
+        if place is None:
+            packed = value if isinstance(value, str) else [place_of(part) for part in value]  # type: ignore[arg-type]
+            place = places[value] = len(values)
+            values.append(packed)
+        return place
+
+    fields = {
+        "row": RowView._fields,
+        "witnesses": WitnessView._fields,
+        "actions": ActionView._fields,
+        "facts": FactView._fields,
+    }
+    document = {"fields": fields, "rows": [[place_of(part) for part in row] for row in rows], "values": values}
+    text = json.dumps(document, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -296,7 +308,7 @@ def _numbers(report: RunReport, items: Sequence[ItemReport]) -> list[tuple[str, 
             ("confirmed", "+", balance.recovered, "recovered"),
             ("skipped", "+", balance.skipped, "skipped with a reason"),
             ("held", "+", balance.held, "held for a person"),
-            ("failed" if balance.doubles else "doubles", "and", balance.doubles, "sent or run twice"),
+            ("twice" if balance.doubles else "doubles", "", balance.doubles, "sent or run twice"),
         ]
     counts = verdict_counts(items)
     found = [(v, "+", counts[v], word.lower()) for v, word in VERDICT_WORDS.items() if counts[v] or v == "done"]
@@ -308,14 +320,15 @@ def _caveats(report: RunReport) -> list[tuple[str, int]]:
     return [(shown(c, 600), n) for c, n in Counter(p.caveat for p in planned if p.caveat).most_common(20)]
 
 
-def _choices(rows: Sequence[RowView]) -> dict[str, list[tuple[str, str]]]:
+def _choices(items: Iterable[ItemReport]) -> dict[str, list[tuple[str, str]]]:
     """The values to filter by: (value, words), only those that occur."""
-    seen = {f: {getattr(r, f) for r in rows} for f in ("account", "kind", "verdict", "outcome")}
+    seen = {(i.slot.account, i.slot.kind, i.verdict.value, str(i.outcome)) for i in items}
+    accounts, kinds, verdicts, outcomes = (set(values) for values in zip(*seen, strict=True)) if seen else [set()] * 4
     return {
-        "account": [(a, a) for a in sorted(seen["account"])],
-        "kind": sorted((k, word_of(KIND_WORDS, k)) for k in seen["kind"]),
-        "verdict": [(v, w) for v, w in VERDICT_WORDS.items() if v in seen["verdict"]],
-        "outcome": [(o, w) for o, w in OUTCOME_WORDS.items() if o in seen["outcome"]],
+        "account": [(a, a) for a in sorted(map(shown, accounts))],
+        "kind": sorted((shown(k), word_of(KIND_WORDS, k)) for k in kinds),
+        "verdict": [(v, w) for v, w in VERDICT_WORDS.items() if v in verdicts],
+        "outcome": [(o, w) for o, w in OUTCOME_WORDS.items() if o in outcomes],
     }
 
 

@@ -24,6 +24,8 @@ from recovery.report_words import (
 
 MAILTO_CHARACTERS = 1800
 """Mail programs and browsers cut longer mailto addresses; the whole message stands beside the link."""
+ITEMS_TOLD = 200
+"""Up to so many unresolved items are described one by one in the message; above, their ids are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,19 +238,30 @@ def contact_message(report: RunReport, items: tuple[ItemReport, ...]) -> Message
     subject = f"Unresolved after the outage of {window}: {counted(len(waiting), 'item')}"
     lines = [f"Incident: {shown(report.incident_ref)}", f"Outage: {window}", ""]
     lines += [f"Account {shown(a.name)} could not be read: {shown(a.problem, 300)}" for a in unread]
-    for item in waiting:
-        slot = item.slot
-        lines += [
-            f"- {word_of(KIND_WORDS, slot.kind)} {shown(slot.object_ref)} ({shown(item.name, 200)}), account {shown(slot.account)}",
-            f"  due {both_times(slot.due_at, slot.time_zone)}; we see: {word_of(VERDICT_WORDS, item.verdict.value).lower()}. "
-            + shown(item.question.text if item.question else item.reason, 600),
-        ]
-    lines += [
-        "",
-        "Please tell us for each of these what happened at your side, and whether it may still happen by itself.",
-    ]
+    lines += _each_item(waiting) if len(waiting) <= ITEMS_TOLD else _ids_by_account(waiting)
+    lines += ["", "Please tell us for each what happened at your side, and whether it may still happen by itself."]
     body = "\n".join(lines)
     return Message(subject, body, _message_href(report.contact_us_url, subject, body), len(waiting))
+
+
+def _each_item(waiting: Iterable[ItemReport]) -> list[str]:
+    lines = []
+    for item in waiting:
+        slot, verdict = item.slot, word_of(VERDICT_WORDS, item.verdict.value).lower()
+        thing = f"{word_of(KIND_WORDS, slot.kind)} {shown(slot.object_ref)} ({shown(item.name, 200)})"
+        asked = shown(item.question.text if item.question else item.reason, 600)
+        due = both_times(slot.due_at, slot.time_zone)
+        lines += [f"- {thing}, account {shown(slot.account)}", f"  due {due}; we see: {verdict}. {asked}"]
+    return lines
+
+
+def _ids_by_account(waiting: Iterable[ItemReport]) -> list[str]:
+    """Every id with its due time, one line for each account and kind: all of it, in a size that can be mailed."""
+    ids: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for item in waiting:
+        slot = item.slot
+        ids[(slot.account, slot.kind)].append(f"{shown(slot.object_ref)} (due {utc_time(slot.due_at)})")
+    return [f"- {shown(a)}, {word_of(KIND_WORDS, kind)}: {', '.join(refs)}" for (a, kind), refs in ids.items()]
 
 
 def _message_href(url: str, subject: str, body: str) -> str:

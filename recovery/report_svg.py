@@ -140,7 +140,7 @@ def timeline(report: RunReport, items: Sequence[ItemReport], accounts: Sequence[
 
 def status_word(status: str) -> str:
     """The word for a status of `status_of`."""
-    return "Done before us" if status == "done" else word_of(OUTCOME_WORDS | VERDICT_WORDS, status)
+    return OUTCOME_WORDS["done_before"] if status == "done" else word_of(OUTCOME_WORDS | VERDICT_WORDS, status)
 
 
 def _span(report: RunReport, items: Iterable[ItemReport]) -> _Span:

@@ -18,7 +18,7 @@ VERDICT_WORDS = {
     "uncertain": "Uncertain",
 }
 OUTCOME_WORDS = {
-    "done_before": "Done before us",
+    "done_before": "Done before",
     "confirmed": "Recovered",
     "skipped": "Skipped",
     "held": "Held",

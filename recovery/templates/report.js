@@ -69,7 +69,7 @@
     const remedy = row.actions.length || row.actor ? row.remedy + (row.actor ? ", for " + row.actor : "") : "";
     const telling = row.outcome === "done_before" ? "detail" : "detail telling";
     return make("tr", { role: "row", id: "d" + row.n, class: telling }, make("td", { role: "cell", colspan: "6" },
-      make("p", { class: "key" }, make("code", {}, row.key)),
+      make("p", { class: "key" }, make("code", {}, [row.account, row.system, row.kind, row.ref].join("/") + "@" + row.due)),
       make("p", { class: "why" }, row.reason),
       labelled("Question:", row.question),
       labelled("Recommended answer:", row.recommended),
@@ -85,21 +85,23 @@
   // ---- two sources of rows with the same three operations ----
 
   function packedRows(text) {
-    const { fields, strings, rows } = JSON.parse(text);
+    const { fields, rows, values } = JSON.parse(text);
     const place = Object.fromEntries(fields.row.map((name, i) => [name, i]));
     const haystacks = new Array(rows.length);
-    const unpack = (names, values) => Object.fromEntries(names.map((name, i) => [name,
-      typeof values[i] === "number" ? strings[values[i]] : values[i].map((part) => unpack(fields[name], part))]));
-    const words = (value) => (typeof value === "number" ? strings[value] : value.map(words).join(" "));
+    const unpack = (names, packed) => Object.fromEntries(names.map((name, i) => [name, valueOf(name, packed[i])]));
+    const valueOf = (name, at) => (typeof values[at] === "string"
+      ? values[at]
+      : values[at].map((part) => unpack(fields[name], values[part])));
+    const words = (at) => (typeof values[at] === "string" ? values[at] : values[at].map(words).join(" "));
     return {
       total: rows.length,
       find(terms, wanted) {
-        const indexes = wanted.map(([field, value]) => [place[field], strings.indexOf(value)]);
+        const codes = wanted.map(([field, value]) => [place[field], values.indexOf(value)]);
         const hits = [];
         for (let n = 0; n < rows.length; n += 1) {
-          if (!indexes.every(([at, value]) => rows[n][at] === value)) continue;
+          if (!codes.every(([at, code]) => rows[n][at] === code)) continue;
           if (terms.length) {
-            haystacks[n] = haystacks[n] || words(rows[n]).toLowerCase();
+            haystacks[n] = haystacks[n] || rows[n].map(words).join(" ").toLowerCase();
             if (!terms.every((term) => haystacks[n].includes(term))) continue;
           }
           hits.push(n);
@@ -112,7 +114,6 @@
           return [itemRow(row), detailRow(row)];
         });
         byId("rows").replaceChildren(...built);
-        return PAGE;
       },
     };
   }
@@ -132,10 +133,15 @@
           return terms.every((term) => row.text.includes(term)) ? [n] : [];
         });
       },
-      show(hits) {
-        const visible = new Set(hits);
-        rows.forEach(({ item, detail }, n) => { item.hidden = detail.hidden = !visible.has(n); });
-        return Infinity;
+      show(hits, page) {
+        const order = new Map(hits.map((n, at) => [n, at]));
+        rows.forEach(({ item, detail }, n) => {
+          const away = order.has(n) && Math.floor(order.get(n) / PAGE) !== page;
+          for (const row of [item, detail]) {
+            row.hidden = !order.has(n);
+            row.classList.toggle("away", away);
+          }
+        });
       },
     };
   }
@@ -143,15 +149,15 @@
   // ---- filter, pages, details ----
 
   const data = byId("data");
-  const source = data ? packedRows(data.textContent) : writtenRows();
+  let source;
   const form = document.querySelector(".filters");
   const selects = [...form.querySelectorAll("select")];
   let hits = [];
   let page = 0;
 
   function showPage() {
-    const size = source.show(hits, page);
-    const pages = Math.max(1, Math.ceil(hits.length / size));
+    source.show(hits, page);
+    const pages = Math.max(1, Math.ceil(hits.length / PAGE));
     byId("pages").hidden = pages === 1;
     byId("page").textContent = "Page " + count(page + 1) + " of " + count(pages);
     byId("previous").disabled = page === 0;
@@ -162,6 +168,7 @@
   }
 
   function filter() {
+    source = source || (data ? packedRows(data.textContent) : writtenRows());
     const terms = byId("q").value.toLowerCase().split(/\s+/).filter(Boolean);
     hits = source.find(terms, selects.filter((s) => s.value).map((s) => [s.dataset.field, s.value]));
     page = 0;
@@ -195,7 +202,10 @@
   // A digest in a row leads to its evidence, which opens.
   function openTarget() {
     const target = location.hash.length > 1 && byId(decodeURIComponent(location.hash.slice(1)));
-    if (target && target.matches("details")) target.open = true;
+    if (!target || !target.matches("details")) return;
+    target.open = true;
+    target.parentElement.closest("details").open = true;
+    target.scrollIntoView();
   }
   addEventListener("hashchange", openTarget);
   openTarget();
@@ -214,5 +224,7 @@
       byId("copied").textContent = "Copied.";
     });
   }
-  filter();
+  // A large report is read after the first paint.
+  if (data) requestAnimationFrame(() => setTimeout(filter, 0));
+  else filter();
 })();
