@@ -162,12 +162,17 @@ def name_codes(templates: tuple[MessageTemplate, ...], complete: bool) -> tuple[
 
 
 def click_code(counts: ClickCounts | None, opted_out: bool, supported: bool) -> str:
-    """One of seven answers that must not be mixed up; total and unique are alternatives, never addends (R000.20)."""
+    """One of six answers that must not be mixed up; total and unique are alternatives, never addends (R000.20).
+
+    Without deliveries nothing could be clicked, whatever the reply says or leaves out about clicks.
+    """
     if not supported or counts is None:
         return "opted_out" if opted_out else "unsupported"
     seen = counts.total if counts.total is not None else counts.unique
-    if seen is None:
-        return "opted_out" if opted_out else "absent"
-    if seen > 0:
+    if seen:
         return "clicks_seen"
-    return "zero_with_deliveries" if counts.delivered > 0 else "zero_no_deliveries"
+    if counts.delivered == 0:
+        return "zero_no_deliveries"
+    if seen is None or counts.delivered is None:
+        return "opted_out" if opted_out else "absent"
+    return "zero_with_deliveries"

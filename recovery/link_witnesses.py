@@ -263,8 +263,8 @@ def _click_facts(counts: ClickCounts | None) -> dict[str, str]:
     if counts is None:
         return {}
     return {
-        "sent": str(counts.sent),
-        "delivered": str(counts.delivered),
+        "sent": _number(counts.sent),
+        "delivered": _number(counts.delivered),
         "clicks_total": _number(counts.total),
         "clicks_unique": _number(counts.unique),
         "counted_from": counts.start.date().isoformat(),
@@ -274,7 +274,8 @@ def _click_facts(counts: ClickCounts | None) -> dict[str, str]:
 
 def _click_summary(counts: ClickCounts) -> str:
     return (
-        f"{counts.delivered} delivered of {counts.sent} sent; clicks in total: {_number(counts.total)}; "
+        f"delivered: {_number(counts.delivered)}, sent: {_number(counts.sent)}; "
+        f"clicks in total: {_number(counts.total)}; "
         f"different people who clicked: {_number(counts.unique)}"
     )
 

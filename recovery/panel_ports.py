@@ -89,14 +89,14 @@ class CampaignUse:
 class ClickCounts:
     """Deliveries and clicks of some templates over [start, end] in UTC days.
 
-    `total` and `unique` stay apart and are never added; None means that the provider's reply had no such count, which
-    is not zero.
+    None means that the provider's reply had no such count, which is not zero. `total` and `unique` stay apart and are
+    never added. `unique` is the sum of the provider's daily figures: who clicks on two days is in it twice.
     """
 
     start: datetime
     end: datetime
-    sent: int
-    delivered: int
+    sent: int | None
+    delivered: int | None
     total: int | None
     unique: int | None
     traces: tuple[str, ...] = ()
