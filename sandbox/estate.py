@@ -14,6 +14,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +35,29 @@ TICK_SECONDS = 0.05
 
 
 class QuietServer(uvicorn.Server):
-    """A uvicorn server that says when it is ready and leaves the process's signals alone: there are a dozen of them."""
+    """A uvicorn server that says when it is ready and leaves the process's signals alone: there are a dozen of them.
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    Its Date header is the estate's time, so that a client which measures clock skew finds none.
+    """
+
+    def __init__(self, config: uvicorn.Config, world: World) -> None:
         super().__init__(config)
+        self.world = world
         self.ready = asyncio.Event()
+        self.stopping = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections and say so."""
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        """Keep the Date header right until told to stop."""
+        while not self.stopping.is_set():
+            date = format_datetime(self.world.now(), usegmt=True).encode()
+            self.server_state.default_headers = [(b"date", date), *self.config.encoded_headers]
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stopping.wait(), 1.0)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -54,7 +68,7 @@ class QuietServer(uvicorn.Server):
 class Port:
     """One twin being served on a free loopback port."""
 
-    def __init__(self, app: Any) -> None:
+    def __init__(self, app: Any, world: World) -> None:
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", 0))
@@ -69,7 +83,7 @@ class Port:
             access_log=False,
             timeout_keep_alive=30,
         )
-        self.server = QuietServer(config)
+        self.server = QuietServer(config, world)
         self.task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -79,7 +93,8 @@ class Port:
 
     async def stop(self) -> None:
         """Stop at once; requests that hang are cancelled."""
-        self.server.should_exit = self.server.force_exit = True
+        self.server.force_exit = True
+        self.server.stopping.set()
         for task in list(self.server.server_state.tasks):
             task.cancel()
         if self.task is not None:
@@ -142,7 +157,7 @@ class Estate:
             neighbour = self.neighbours[name] = make(self.world, self.story.singles.get(name))
             if neighbour.serve is None:
                 self._serve(name, importlib.import_module(f"sandbox.{name}").build_app(self.world, neighbour.state))
-        self.ports["control"] = Port(control_app(self))
+        self.ports["control"] = Port(control_app(self), self.world)
         await asyncio.gather(*(port.start() for port in self.ports.values()))
         for neighbour in self.neighbours.values():
             if neighbour.serve is not None:
@@ -171,7 +186,7 @@ class Estate:
     def _serve(self, system: str, app: Starlette) -> None:
         layer = FaultLayer(app, self.world, system, app.routes)
         self.layers.append(layer)
-        self.ports[system] = Port(layer)
+        self.ports[system] = Port(layer, self.world)
 
     def run_due(self) -> None:
         """Let everything happen that is due by the estate's clock."""

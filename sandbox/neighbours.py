@@ -38,9 +38,20 @@ def jira(world: World, given: Any) -> Neighbour:
     return Neighbour(state, describe)
 
 
+def slack(world: World, given: Any) -> Neighbour:
+    """Slack with the operations channel."""
+    from sandbox.slack import SlackState
+
+    state = given or SlackState(token(world, "xoxb"))
+    if not state.channels:
+        state.add_channel("C0OPS", "ops-incidents")
+    channel = next(iter(state.channels))
+    return Neighbour(state, lambda url: {"base_url": f"{url}/api", "token": state.token, "channel": channel})
+
+
 def token(world: World, system: str) -> str:
     """A secret that is the same for the same seed."""
     return f"{system}-{world.random.getrandbits(64):016x}"
 
 
-NEIGHBOURS: dict[str, Callable[[World, Any], Neighbour]] = {"jira": jira}
+NEIGHBOURS: dict[str, Callable[[World, Any], Neighbour]] = {"jira": jira, "slack": slack}

@@ -1,7 +1,8 @@
 """The oracle's verdicts, one function each: a Case in, complaints out. Standard library only.
 
 A late original is the vendor's own caveat and no fault of the product, as long as the copy was let go before the
-original moved and the product reports the overlap with the right count (an item's "overlap", or "overlap" among its refs).
+original moved and the product reports the overlap with the right count (an item's "overlap", or "overlap" among its
+refs).
 """
 
 from __future__ import annotations
