@@ -41,11 +41,15 @@ class _Response:
 class Contract:
     """One OpenAPI document, read as if its paths began at `server`.
 
-    With `own_times` the vendor's times need not be RFC 3339, as its document says and its service does not.
+    With `own_times` the vendor's times need not be RFC 3339, as its document says and its service does not; with
+    `own_nulls` a null counts as absent, because the document's examples have nulls that its schemas forbid.
     """
 
-    def __init__(self, document: dict[str, Any], server: str, *, own_times: bool = False) -> None:
+    def __init__(
+        self, document: dict[str, Any], server: str, *, own_times: bool = False, own_nulls: bool = False
+    ) -> None:
         self._server = server
+        self._own_nulls = own_nulls
         document = {**document, "servers": [{"url": server}]}
         readers = {"application/problem+json": json.loads}
         formats = {"date-time": lambda text: isinstance(text, str)} if own_times else None
@@ -54,27 +58,34 @@ class Contract:
         )
         self._api = OpenAPI.from_dict(document, config=config)
 
-    def check(self, reply: httpx.Response, *, strip: str = "", request_too: bool = True) -> None:
-        """Raise when the reply (and its request) is not what the document allows; `strip` is a prefix of our own."""
-        request = self._request(reply.request, strip)
+    def check(self, reply: httpx.Response, *, request_too: bool = True) -> None:
+        """Raise when the reply (and its request) is not what the document allows."""
+        request = self._request(reply.request)
         if request_too:
             self._api.validate_request(request)
         kind = reply.headers.get("content-type", "").split(";")[0]
-        self._api.validate_response(request, _Response(reply.status_code, reply.headers, kind, reply.content))
+        body = json.dumps(_without_nulls(reply.json())).encode() if self._own_nulls else reply.content
+        self._api.validate_response(request, _Response(reply.status_code, reply.headers, kind, body))
 
-    def _request(self, request: httpx.Request, strip: str) -> _Request:
+    def _request(self, request: httpx.Request) -> _Request:
         server = urlsplit(self._server)
         parameters = RequestParameters(
             query=ImmutableMultiDict(list(request.url.params.multi_items())), header=Headers(dict(request.headers))
         )
         return _Request(
             f"{server.scheme}://{server.netloc}",
-            server.path + request.url.path.removeprefix(strip),
+            request.url.path,
             request.method.lower(),
             request.content or None,
             request.headers.get("content-type", "").split(";")[0],
             parameters,
         )
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def vendor_document(name: str) -> dict[str, Any]:
