@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import socket
 import ssl
 import struct
+import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +42,9 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(script: Script, *, requests_per_connection: int = 1) -> AsyncIterator[Server]:
+async def serving(
+    script: Script, *, requests_per_connection: int = 1, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     made = Server(0)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -55,7 +59,7 @@ async def serving(script: Script, *, requests_per_connection: int = 1) -> AsyncI
 
     tasks: list[asyncio.Task[None]] = []
     server = await asyncio.start_server(
-        lambda reader, writer: tasks.append(asyncio.create_task(serve(reader, writer))), "127.0.0.1", 0
+        lambda reader, writer: tasks.append(asyncio.create_task(serve(reader, writer))), "127.0.0.1", 0, ssl=tls
     )
     made.port = server.sockets[0].getsockname()[1]
     try:
@@ -209,26 +213,24 @@ async def test_a_server_without_tls_behind_https_means_that_nothing_was_applied(
 
 @pytest.fixture
 def self_signed(tmp_path: Path) -> ssl.SSLContext:
-    trustme = pytest.importorskip("trustme", reason="trustme is not installed: no certificate to refuse")
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed: no certificate to refuse")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
+    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    context.load_cert_chain(certificate, key)
     return context
 
 
 async def test_a_certificate_of_an_unknown_authority_is_refused(self_signed: ssl.SSLContext) -> None:
-    seen: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.append(await reader.read(100))
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=self_signed)
-    port = server.sockets[0].getsockname()[1]
-    async with transport_to(f"https://127.0.0.1:{port}") as transport:
+    async with serving(answer, tls=self_signed) as server, transport_to(f"https{server.url[4:]}") as transport:
         assert (await write(transport)).outcome is NOT_APPLIED
         with pytest.raises(Unavailable, match="certificate"):
             await transport.read("look", "GET", "/things")
-    server.close()
-    assert b"canary" not in b"".join(seen)
+    assert server.requests == []
 
 
 async def test_a_connection_that_does_not_come_about_in_time_means_that_nothing_was_applied(deaf: Deaf) -> None:
