@@ -95,7 +95,7 @@ class _Panel:
 
 def _fits(row: Json, status: str, language: str) -> bool:
     spoken = _LANGUAGES.get(row["language"], row["language"])
-    return (not status or row["status"].lower() == status.lower()) and language.lower() in ("", spoken.lower())
+    return (not status or row["status"].lower() == status.lower()) and language.lower() in ("", str(spoken).lower())
 
 
 def build_app(world: World, state: NetcoreState) -> Starlette:
