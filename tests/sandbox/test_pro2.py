@@ -67,7 +67,7 @@ async def desk(
     async with Estate.start(build, tmp_path) as estate:
         state = estate.account("harbor").pro2
         headers = {"Api-Token": next(iter(state.tokens))}
-        async with httpx.AsyncClient(base_url=estate.url["pro2"], headers=headers, timeout=5) as http:
+        async with httpx.AsyncClient(base_url=estate.url["pro2"], headers=headers, timeout=5, verify=False) as http:
             yield Desk(estate, state, http)
 
 
