@@ -26,9 +26,11 @@ from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
 
 LONGEST_KEY = 255
 LONGEST_SUMMARY = 1024
-LONGEST_DETAIL = 4000
-MOST_DETAILS = 50
-"""With these the event stays far below the vendor's 512 KB, beyond which it would be refused and nobody paged."""
+LONGEST_DETAIL = 1500
+MOST_DETAILS = 20
+MOST_LINKS = 10
+"""With these an event stays below the vendor's 512 KB even when every character needs twelve bytes of JSON; a larger
+one would be refused and nobody paged."""
 LOOK_SECONDS = 5.0
 
 
@@ -102,14 +104,14 @@ class PagerDuty:
             return WriteResult(AttemptOutcome.APPLIED, ref=draft.dedup_key, detail="the page is open already")
         payload = {
             "summary": _cut(draft.summary, LONGEST_SUMMARY) or "incident",
-            "source": draft.source or "allclear",
+            "source": _cut(draft.source, 200) or "allclear",
             "severity": draft.severity,
             "custom_details": {
-                _cut(name, 200): _cut(value, LONGEST_DETAIL)
+                _cut(name, 100): _cut(value, LONGEST_DETAIL)
                 for name, value in list(draft.details.items())[:MOST_DETAILS]
             },
         }
-        links = [{"href": href, "text": _cut(text, LONGEST_SUMMARY)} for href, text in map(_link, draft.links)]
+        links = [{"href": href, "text": _cut(text, 200)} for href, text in map(_link, draft.links[:MOST_LINKS])]
         return await self._event(
             "trigger", draft.dedup_key, attempt, {"payload": payload, "links": links, "client": "allclear"}
         )
