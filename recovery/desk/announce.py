@@ -137,6 +137,15 @@ def refuse_internal(settings: DeskSettings, text: str, keys: tuple[str, ...] = (
             raise RefusedError(f'"{word}" is internal and must not stand in a text for customers.')
 
 
+def for_customers(settings: DeskSettings, text: str, instead: str) -> str:
+    """The text when customers may see it, else other words: what a machine or a colleague titled must not leak."""
+    try:
+        refuse_internal(settings, text)
+    except RefusedError:
+        return instead
+    return text
+
+
 def chat_title(settings: DeskSettings, title: str) -> str:
     """The title as it stands in chat: between rotating lights when that is switched on (R002.35)."""
     return f":rotating_light: {title} :rotating_light:" if settings.desk.announcements.rotating_light else title

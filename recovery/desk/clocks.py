@@ -1,7 +1,7 @@
-"""Which promises run for an incident and what they show: every report its own clocks, every client its root-cause clock.
+"""Which promises run for an incident: every report has its own clocks, every client its root-cause clock.
 
-Pure. A severity change keeps each clock's start and gives it the new target (R003.43); a report sent to the wrong mailbox
-keeps the time it came in (R003.42).
+Pure. A severity change keeps each clock's start and gives it the new target (R003.43); a report sent to the wrong
+mailbox keeps the time it came in (R003.42).
 """
 
 from __future__ import annotations
@@ -43,14 +43,19 @@ def rca_recipients(settings: DeskSettings, incident: Incident) -> tuple[str, ...
     return tuple(c for c in incident.customers if c in settings.desk.clients) or (EVERYONE,)
 
 
-def rca_effect(account: str, version: int) -> str:
+def rca_effect(incident: Incident, account: str, version: int) -> str:
     """The name of the effect that delivers a version to a client; its delivery stops that client's clock (R003.2)."""
-    return f"mail/smtp/rca/{account}@v{version}"
+    return f"mail/smtp/{incident.ref}/rca/{account}@v{version}"
+
+
+def notice_effect(report_ref: str, post: int) -> str:
+    """The name of the effect that puts a post on a customer's ticket."""
+    return f"ticket_comment/zendesk/{report_ref}@post-{post}"
 
 
 def rca_delivered_at(incident: Incident, account: str) -> datetime | None:
     """When the client first had an approved analysis, preliminary or final."""
-    found = (incident.delivered.get(rca_effect(account, v.n)) for v in incident.rcas)
+    found = (incident.delivered.get(rca_effect(incident, account, v.n)) for v in incident.rcas)
     return min((d.at for d in found if d is not None), default=None)
 
 
@@ -70,7 +75,7 @@ def resolved_lag(incident: Incident) -> timedelta | None:
     if incident.confirmed is None or incident.phase != "resolved":
         return None
     last = next(p for p in reversed(incident.posts) if not p.update)
-    told = [incident.delivered.get(f"ticket_comment/zendesk/{r.ref}@post-{last.n}") for r in incident.reports]
+    told = [incident.delivered.get(notice_effect(r.ref, last.n)) for r in incident.reports]
     if any(d is None for d in told):
         return None
     return max((d.at for d in told if d is not None), default=last.at) - incident.confirmed.at
@@ -128,7 +133,7 @@ def _rca_clock(settings: DeskSettings, incident: Incident, account: str) -> SlaC
 def _first_response_at(settings: DeskSettings, incident: Incident, report: Report) -> datetime | None:
     answers = [r.at for r in incident.responses if r.report_ref == report.ref and r.human and r.public]
     if settings.sla.rules.approved_announcement_is_first_response:
-        told = (incident.delivered.get(f"ticket_comment/zendesk/{report.ref}@post-{p.n}") for p in incident.posts)
+        told = (incident.delivered.get(notice_effect(report.ref, p.n)) for p in incident.posts)
         answers += [d.at for d in told if d is not None]
     return min(answers, default=None)
 

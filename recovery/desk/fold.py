@@ -194,6 +194,7 @@ def _approved(incident: Incident, event: StreamEvent) -> Incident:
         posts=(*incident.posts, post),
         reopenings=reopenings or incident.reopenings,
         confirmed=None if reopened else incident.confirmed,
+        page_acknowledged=None if reopened else incident.page_acknowledged,
     )
 
 
@@ -275,7 +276,7 @@ FOLDS: Mapping[str, Step] = {
     "resolution_confirmed": lambda i, e: replace(i, confirmed=_signed(e)),
     "hold_started": _hold_started,
     "hold_ended": _hold_ended,
-    "alarm_told": lambda i, e: replace(i, told=i.told | {_text(e.data, "alarm")}),
+    "alarm_raised": lambda i, e: replace(i, told={**i.told, _text(e.data, "alarm"): _signed(e)}),
     "task_done": lambda i, e: replace(i, tasks_done={**i.tasks_done, _text(e.data, "task"): _signed(e)}),
     "effect_done": _effect_done,
     "effect_failed": _effect_failed,

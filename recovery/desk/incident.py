@@ -190,7 +190,7 @@ class Incident:
     reopenings: tuple[Signature, ...] = ()
     holds: tuple[Hold, ...] = ()
     replies: tuple[tuple[str, datetime], ...] = ()
-    told: frozenset[str] = frozenset()
+    told: Mapping[str, Signature] = field(default_factory=dict)
     tasks_done: Mapping[str, Signature] = field(default_factory=dict)
     delivered: Mapping[str, Delivery] = field(default_factory=dict)
     failures: Mapping[str, Failure] = field(default_factory=dict)

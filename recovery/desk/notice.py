@@ -1,7 +1,8 @@
 """How an incident is noticed: signals become one incident, join one, or wait for more. Pure.
 
-A monitoring alert opens an incident at once (R002.2); customer reports open one when enough different customers write
-within a window (R002.3). While an incident is open, what belongs to it joins it, whichever source came first (R002.4).
+A monitoring alert (R002.2) or a mail to a P1 address (R003.14) opens an incident at once; other customer reports open
+one when enough different customers write within a window (R002.3). While an incident is open, what belongs to it joins
+it, whichever source came first (R002.4).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 from recovery.desk.settings import NoticeRules
 from recovery.model import digest_of
 
-Source = Literal["alert", "report"]
+Source = Literal["alert", "p1_mail", "report"]
 Fate = Literal["declare", "merge", "wait", "excluded"]
 
 
@@ -89,16 +90,17 @@ def _belongs(signal: Signal, incident: OpenIncident, rules: NoticeRules) -> bool
 
 def _together(signal: Signal, waiting: Sequence[Signal], rules: NoticeRules) -> tuple[Signal, ...] | None:
     """The signals that open an incident together with this one; None when they are too few."""
-    minutes = rules.merge_window_minutes if signal.source == "alert" else rules.report_window_minutes
+    at_once = signal.source != "report"
+    minutes = rules.merge_window_minutes if at_once else rules.report_window_minutes
     since = signal.at - timedelta(minutes=minutes)
     near = [w for w in waiting if w.at >= since and _same_service(w.service, signal.service)]
     group = (*near, signal)
     customers = {s.account or s.ref for s in group if s.source == "report"}
-    return group if signal.source == "alert" or len(customers) >= rules.reports_needed else None
+    return group if at_once or len(customers) >= rules.reports_needed else None
 
 
 def _ref_from(group: Sequence[Signal]) -> str:
-    first = next((s for s in group if s.source == "alert"), group[0])
+    first = next((s for s in group if s.source != "report"), group[0])
     return ref_of(first.source, first.ref)
 
 

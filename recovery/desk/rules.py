@@ -29,7 +29,7 @@ class Declaration:
     """
 
     title: str
-    source: Literal["alert", "report", "person"]
+    source: Literal["alert", "p1_mail", "report", "person"]
     source_ref: str
     severities: tuple[Severity, ...]
     scope: Scope
@@ -211,6 +211,36 @@ def start_hold(
     if state not in settings.sla.rules.pause_in:
         raise RefusedError(f"Clocks are paused only in these states: {', '.join(settings.sla.rules.pause_in)}.")
     return Change("hold_started", by, at, {"state": state, "report_ref": report_ref})
+
+
+def assign_role(settings: DeskSettings, by: str, at: datetime, role: str, person: str) -> Change:
+    """Who answers for a role's duties in this incident (R002.34)."""
+    if person not in settings.desk.roles.get(role, ()):
+        raise RefusedError(f'"{person}" does not stand under the role "{role}".')
+    return Change("role_assigned", by, at, {"role": role, "person": person})
+
+
+def complete_duty(settings: DeskSettings, by: str, at: datetime, role: str, duty: str) -> Change:
+    """A person of the role has done one of its duties (R002.34)."""
+    if by not in settings.desk.roles.get(role, ()) or duty not in settings.desk.duties.get(role, ()):
+        raise RefusedError(f'"{by}" cannot sign "{duty}" for {role}.')
+    return Change("duty_done", by, at, {"role": role, "duty": duty})
+
+
+def complete_task(settings: DeskSettings, by: str, at: datetime, task: str, words: str = "") -> Change:
+    """A person has done a task of the list by hand (R002.31)."""
+    if not is_person(settings, by):
+        raise RefusedError("A task is signed by a person who has a role at this desk.")
+    return Change("task_done", by, at, {"task": task, "text": words})
+
+
+def triage(settings: DeskSettings, by: str, at: datetime, nature: str, impact: str) -> tuple[Change, ...]:
+    """A person has looked: nature and business impact are known, and time to triage ends (R003.9, R003.11)."""
+    queue = settings.desk.queue
+    if nature not in queue.natures or impact not in queue.impacts:
+        raise RefusedError(f"Nature is one of {', '.join(queue.natures)}; impact one of {', '.join(queue.impacts)}.")
+    facts = tuple(record_fact(settings, by, at, n, v) for n, v in (("nature", nature), ("impact", impact)))
+    return (*facts, Change("triaged", by, at, {"nature": nature, "impact": impact}))
 
 
 def _prepared(

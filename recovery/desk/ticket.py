@@ -17,7 +17,7 @@ SUMMARY_CHARS = 250
 
 
 def ticket_draft(settings: DeskSettings, incident: Incident, found: tuple[str, ...] = ()) -> TicketDraft:
-    """The ticket with its four fields (R002.8 to R002.11); `found` are lines about affected items. `marker` is empty."""
+    """The ticket with its four fields (R002.8 to R002.11), without marker; `found` are lines about affected items."""
     definition = settings.desk.severities[incident.severity]
     sections: list[tuple[str, tuple[str, ...]]] = [
         ("Severity", (f"{incident.severity}: {definition.definition}", f"Scope: {incident.scope}")),

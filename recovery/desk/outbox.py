@@ -1,0 +1,375 @@
+"""What should exist at the remotes by now and is not recorded as delivered: the outbox is this derivation. Pure.
+
+An effect's name, and so its action key, is made of what it is about and never of wording or time. A desk that is down
+is waited out simply because the effect is derived again until `effect_done` is in the stream; the key makes one ticket
+of all tries. What depends on another effect's result (a link on the ticket it hangs on) is derived once that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Literal
+
+from recovery.desk import announce, ticket
+from recovery.desk.incident import Delivery, Incident, Post, Report
+from recovery.desk.ports import BoardTaskDraft, CustomerTicketDraft, MailDraft, PageDraft, StatusDraft
+from recovery.desk.settings import PHASES, DeskSettings, P1Event
+from recovery.model import ActionKind, Harm, System, iso
+
+INCIDENT_TAG = "major-incident"
+BULK = 100
+BOARD_PRIORITIES: Mapping[str, Literal[1, 2, 3, 4]] = {"P1": 1, "P2": 2, "P3": 3, "service_request": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """One effect on one remote, described. `payload` holds a draft without marker, or the call's plain arguments.
+
+    `name` identifies it in `effect_done` and `effect_failed`; account, system, kind, object and slot make its key.
+    """
+
+    kind: ActionKind
+    system: System
+    object_ref: str
+    slot: str
+    payload: Mapping[str, object]
+    harm: Harm = Harm.H1
+    account: str = ""
+
+    @property
+    def name(self) -> str:
+        """The effect's name within its incident."""
+        return f"{self.kind.value}/{self.system.value}/{self.object_ref}@{self.slot}"
+
+
+def effects_for(incident: Incident, now: datetime, settings: DeskSettings) -> tuple[Effect, ...]:
+    """Everything that should be there by `now` and is neither delivered nor refused for good, in a useful order."""
+    return tuple(
+        effect
+        for part in PARTS
+        for effect in part(incident, now, settings)
+        if effect.name not in incident.delivered and not _refused(incident, effect.name)
+    )
+
+
+def batches(effects: Sequence[Effect]) -> Iterator[tuple[Effect, ...]]:
+    """Customer-ticket comments with the same words together, at most 100 at a time; every other effect alone.
+
+    A batch may be sent as one `CustomerDesk.update_many`; each effect in it keeps its own key and its own result.
+    """
+    for (many, _), group in groupby(effects, key=lambda e: (_bulk(e), e.slot)):
+        members = list(group)
+        size = BULK if many else 1
+        for start in range(0, len(members), size):
+            yield tuple(members[start : start + size])
+
+
+def ticket_of(incident: Incident, report: Report) -> Delivery | None:
+    """The customer ticket of a report: the one it came with, or the one we opened."""
+    if report.ticket_ref:
+        return Delivery(report.received_at, report.ticket_ref, report.ticket_url)
+    return incident.delivered.get(f"customer_ticket/zendesk/{report.ref}@report")
+
+
+def incident_ticket(incident: Incident) -> Delivery | None:
+    """The incident ticket, once it is filed; `ref` is its key."""
+    return incident.delivered.get(f"ticket/jira/{incident.ref}@incident")
+
+
+def last_phase_post(incident: Incident) -> Post | None:
+    """The post that announced the present phase."""
+    return next((p for p in reversed(incident.posts) if not p.update), None)
+
+
+def expires_at(incident: Incident, settings: DeskSettings) -> datetime | None:
+    """When the resolved notice comes down: its posting plus the set minutes (R002.26); None while it is not posted."""
+    post = last_phase_post(incident)
+    if post is None or post.phase != "resolved":
+        return None
+    shown = incident.delivered.get(f"announce/pendo/{incident.ref}/{post.phase}@post-{post.n}")
+    return shown.at + timedelta(minutes=settings.desk.announcements.expiry_minutes) if shown else None
+
+
+def _bulk(effect: Effect) -> bool:
+    return effect.kind is ActionKind.TICKET_COMMENT and effect.system is System.ZENDESK
+
+
+def _refused(incident: Incident, name: str) -> bool:
+    failure = incident.failures.get(name)
+    return failure is not None and failure.final
+
+
+def _wanted(incident: Incident, settings: DeskSettings, event: P1Event) -> bool:
+    """P1 sets off what is set; anything else always has its ticket and channel."""
+    return incident.severity != "P1" or event in settings.desk.p1_events
+
+
+def _pages(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """One page per opening; never triggered again once the incident is resolved (R003.14)."""
+    trigger = f"page/pagerduty/{incident.ref}@page-{incident.generation}"
+    if incident.resolved_at is not None:
+        if trigger in incident.delivered:
+            ended = {"op": "resolve", "trigger": trigger}
+            yield _effect(ActionKind.PAGE, System.PAGERDUTY, incident.ref, f"resolve-{incident.generation}", ended)
+        return
+    if incident.severity != "P1" or "page" not in settings.desk.p1_events:
+        return
+    details = {
+        "severity": incident.severity,
+        "scope": incident.scope,
+        "customers": ", ".join(ticket.customer_names(settings, incident)) or ticket.NOT_YET_KNOWN,
+        "started": ticket.with_zone(incident.started_at, incident.time_zone),
+        "symptoms": "; ".join(incident.symptoms) or ticket.NOT_YET_KNOWN,
+        "steps": "; ".join(incident.steps) or ticket.NOT_YET_KNOWN,
+    }
+    draft = PageDraft(
+        "", f"{incident.severity}: {incident.title}"[:1024], incident.service or incident.ref, "critical", details
+    )
+    payload: dict[str, object] = {"op": "trigger", "draft": draft}
+    yield _effect(ActionKind.PAGE, System.PAGERDUTY, incident.ref, f"page-{incident.generation}", payload)
+
+
+def _chat(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """The team's notice once (R002.5), then everything else in its thread."""
+    if not _wanted(incident, settings, "channel"):
+        return
+    lines = (
+        f"Severity {incident.severity}, {incident.kind}, scope: {incident.scope}",
+        f"Customers: {', '.join(ticket.customer_names(settings, incident)) or ticket.NOT_YET_KNOWN}",
+        f"Started: {ticket.with_zone(incident.started_at, incident.time_zone)}",
+        f"Symptoms: {'; '.join(incident.symptoms) or ticket.NOT_YET_KNOWN}",
+    )
+    notice = {"channel": settings.desk.channels.team, "text": incident.title, "lines": lines, "thread": ""}
+    yield _effect(ActionKind.CHAT, System.SLACK, incident.ref, "declared", notice)
+    parent = incident.delivered.get(f"chat/slack/{incident.ref}@declared")
+    if parent is None:
+        return
+    if incident.posts:
+        post = incident.posts[-1]
+        title = announce.chat_title(settings, post.title)
+        payload = {
+            "channel": settings.desk.channels.team,
+            "text": title,
+            "lines": tuple(post.body.splitlines()),
+            "thread": parent.ref,
+        }
+        yield _effect(ActionKind.CHAT, System.SLACK, incident.ref, f"post-{post.n}", payload)
+    for alarm, signature in incident.told.items():
+        same = settings.desk.channels.alarms == settings.desk.channels.team
+        payload = {
+            "channel": settings.desk.channels.alarms,
+            "text": signature.text,
+            "lines": (),
+            "thread": parent.ref if same else "",
+        }
+        yield _effect(ActionKind.CHAT, System.SLACK, incident.ref, f"alarm/{alarm}", payload)
+
+
+def _tickets(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """The incident ticket, a child per team, and what was learnt since as comments."""
+    if not _wanted(incident, settings, "ticket"):
+        return
+    draft = ticket.ticket_draft(settings, incident)
+    yield _effect(ActionKind.TICKET, System.JIRA, incident.ref, "incident", {"draft": draft})
+    parent = incident_ticket(incident)
+    if parent is None:
+        return
+    for team in incident.teams:
+        child = f"{incident.ref}/{team}"
+        payload: dict[str, object] = {"draft": ticket.team_ticket(settings, incident, team, parent.ref)}
+        yield _effect(ActionKind.TICKET, System.JIRA, child, "team", payload)
+        filed = incident.delivered.get(f"ticket/jira/{child}@team")
+        if filed is not None:
+            payload = _link(parent.ref, child, f"{team}: {filed.ref}", filed.url, resolved=False)
+            yield _effect(ActionKind.TICKET_LINK, System.JIRA, child, "link", payload)
+    for entry in incident.timeline:
+        line = _learnt(entry.kind, entry.data)
+        if line and parent.at < entry.at:
+            payload = {"key": parent.ref, "paragraphs": (f"{iso(entry.at)} {entry.by}: {line}",)}
+            yield _effect(ActionKind.TICKET_COMMENT, System.JIRA, incident.ref, f"learnt-{entry.seq}", payload)
+    if incident.posts:
+        post = incident.posts[-1]
+        told = f"Announced at {iso(post.at)}, approved by {post.approved_by}:"
+        payload = {"key": parent.ref, "paragraphs": (told, post.title, *post.body.splitlines())}
+        yield _effect(ActionKind.TICKET_COMMENT, System.JIRA, incident.ref, f"post-{post.n}", payload)
+
+
+def _learnt(kind: str, data: Mapping[str, object]) -> str:
+    if kind == "fact_recorded":
+        value = data.get("value")
+        text = "; ".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
+        return f"{data.get('field')}: {text}"
+    if kind == "severity_changed":
+        return f"severity {data.get('before')} to {data.get('severity')}: {data.get('reason')}"
+    return ""
+
+
+def _customer_tickets(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """One ticket per report (R002.6), linked to the incident ticket (R002.12), told every present post (R002.13)."""
+    parent = incident_ticket(incident)
+    post = incident.posts[-1] if incident.posts else None
+    for report in incident.reports:
+        if not report.ticket_ref:
+            payload: dict[str, object] = {"draft": _customer_draft(report)}
+            yield _effect(ActionKind.CUSTOMER_TICKET, System.ZENDESK, report.ref, "report", payload)
+        else:
+            payload = {"refs": (report.ticket_ref,), "priority": "urgent", "add_tags": (INCIDENT_TAG,), "public": False}
+            payload["text"] = "Part of a major incident: answers on this ticket are top priority."
+            yield _effect(ActionKind.SETTING, System.ZENDESK, report.ref, "priority", payload)
+        known = ticket_of(incident, report)
+        if known is None:
+            continue
+        if parent is not None:
+            url = known.url or settings.desk.customer_ticket_url.format(ref=known.ref)
+            closed = incident.resolved_at is not None
+            slot = f"resolved-{incident.generation}" if closed else f"link-{incident.generation}"
+            payload = _link(
+                parent.ref, report.ref, f"{report.customer or report.account}: {report.subject}", url, closed
+            )
+            yield _effect(ActionKind.TICKET_LINK, System.JIRA, report.ref, slot, payload)
+        if post is not None:
+            payload = {"ref": known.ref, "text": f"{post.title}\n\n{post.body}", "public": True}
+            yield _effect(ActionKind.TICKET_COMMENT, System.ZENDESK, report.ref, f"post-{post.n}", payload)
+
+
+def _customer_draft(report: Report) -> CustomerTicketDraft:
+    """Answers to these tickets are top priority, whatever the incident's severity (R002.16)."""
+    return CustomerTicketDraft(
+        "", report.subject, report.text, report.customer, report.email, "urgent", (INCIDENT_TAG,), public=True
+    )
+
+
+def _link(key: str, about: str, title: str, url: str, resolved: bool) -> dict[str, object]:
+    return {"key": key, "global_id": f"allclear:{about}", "title": title, "url": url, "resolved": resolved}
+
+
+def _in_app(incident: Incident, now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """The present phase's guide: others down first, audience set, then shown; the resolved one down when it expires."""
+    post, guides = last_phase_post(incident), settings.desk.in_app.guides
+    if post is None or guides is None or not switches_guides(incident, settings):
+        return
+    waiting = False
+    for phase in PHASES:
+        if phase != post.phase and any(p.phase == phase for p in incident.posts):
+            payload = {"guide_ref": getattr(guides, phase), "state": "disabled"}
+            withdraw = _effect(
+                ActionKind.WITHDRAW, System.PENDO, f"{incident.ref}/{phase}", f"before-post-{post.n}", payload
+            )
+            waiting = waiting or withdraw.name not in incident.delivered
+            yield withdraw
+    place, guide = f"{incident.ref}/{post.phase}", getattr(guides, post.phase)
+    segment = settings.desk.in_app.segments.get(incident.scope, "")
+    if segment:
+        payload = {"guide_ref": guide, "segment_ref": segment}
+        audience = _effect(ActionKind.SETTING, System.PENDO, place, f"post-{post.n}-{incident.scope}", payload)
+        waiting = waiting or audience.name not in incident.delivered
+        yield audience
+    if not waiting:
+        payload = {"guide_ref": guide, "state": "public"}
+        yield _effect(ActionKind.ANNOUNCE, System.PENDO, place, f"post-{post.n}", payload)
+    due = expires_at(incident, settings)
+    if due is not None and now >= due:
+        payload = {"guide_ref": guide, "state": "disabled"}
+        yield _effect(ActionKind.WITHDRAW, System.PENDO, place, f"expiry-post-{post.n}", payload)
+
+
+def switches_guides(incident: Incident, settings: DeskSettings) -> bool:
+    """Whether we may switch guides ourselves: never to everybody when only some are affected (R002.32)."""
+    in_app = settings.desk.in_app
+    return in_app.mode == "guides" and (incident.scope == "entire" or bool(in_app.segments.get("subset")))
+
+
+def _status_page(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """One public incident per opening: created with the first words, then brought up to the present ones."""
+    reopened_at = incident.reopenings[-1].at if incident.reopenings else None
+    posts = [p for p in incident.posts if reopened_at is None or p.at >= reopened_at]
+    if not posts or incident.scope not in settings.desk.announcements.status_page_scopes:
+        return
+    place = f"{incident.ref}/{incident.generation}"
+    payload: dict[str, object] = {"op": "create", "draft": _status_draft(posts[0], settings)}
+    created = _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, "open", payload)
+    yield created
+    opened = incident.delivered.get(created.name)
+    if opened is not None and len(posts) > 1:
+        payload = {"op": "update", "ref": opened.ref, "draft": _status_draft(posts[-1], settings)}
+        yield _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{posts[-1].n}", payload)
+
+
+def _status_draft(post: Post, settings: DeskSettings) -> StatusDraft:
+    return StatusDraft("", post.title[:255], post.phase, post.body, settings.desk.status_components)
+
+
+def _boards(incident: Incident, now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """A task on the board of each affected client that has gone live; not for P1 (R003.6, R003.7, R003.12)."""
+    if incident.severity == "P1":
+        return
+    for account in incident.customers:
+        client = settings.desk.clients.get(account)
+        if client is None or not client.board_ref or not client.live(now):
+            continue
+        draft = _board_draft(incident, now, client.board_ref, settings)
+        task = _effect(ActionKind.BOARD_TASK, System.CLICKUP, incident.ref, "task", {"op": "create", "draft": draft})
+        task = replace(task, account=account, object_ref=f"{incident.ref}/{account}")
+        yield task
+        made = incident.delivered.get(task.name)
+        step = len(incident.posts) + len(incident.severities) - 1 + (incident.triaged is not None)
+        if made is not None and step:
+            payload = {"op": "update", "ref": made.ref, "draft": draft}
+            yield replace(task, slot=f"state-{step}", payload=payload)
+
+
+def _board_draft(incident: Incident, now: datetime, board_ref: str, settings: DeskSettings) -> BoardTaskDraft:
+    """What the client sees on the board, without internals."""
+    phase = incident.phase or ("triaged" if incident.triaged else "received")
+    symptoms = "; ".join(announce.for_customers(settings, s, "being looked into") for s in incident.symptoms)
+    text = (
+        f"Status: {phase}\nSeverity: {incident.severity}\nSymptoms: {symptoms or ticket.NOT_YET_KNOWN}\n"
+        f"Last updated: {iso(now)}"
+    )
+    title = announce.for_customers(settings, incident.title, "Support request")
+    return BoardTaskDraft(board_ref, "", title, text, BOARD_PRIORITIES[incident.severity])
+
+
+def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
+    """The notice to a client of a P1, and an approved root-cause analysis (R003.3, R003.16)."""
+    if incident.severity == "P1" and "client_notice" in settings.desk.p1_events:
+        promise = settings.sla.targets["P1"].first_response
+        for account, to in _contacts(incident, settings):
+            values = {
+                "subject": announce.for_customers(settings, incident.title, "your report"),
+                "brand": settings.brand(account),
+                "received_at": ticket.with_zone(incident.noticed_at, incident.time_zone),
+                "first_response": str(promise),
+            }
+            words = announce.render(settings, "p1_notice", values, {})
+            yield _mail(incident, f"notice/{account}", "p1", account, MailDraft("", to, words.title, words.body))
+    approved = next((v for v in reversed(incident.rcas) if v.approved), None)
+    if approved is not None:
+        for account, to in _contacts(incident, settings):
+            mail = MailDraft("", to, approved.title, approved.customer_text)
+            yield _mail(incident, f"rca/{account}", f"v{approved.n}", account, mail)
+
+
+def _contacts(incident: Incident, settings: DeskSettings) -> Iterator[tuple[str, tuple[str, ...]]]:
+    accounts = settings.desk.clients if incident.scope == "entire" else incident.customers
+    for account in accounts:
+        client = settings.desk.clients.get(account)
+        if client is not None and client.notice_to:
+            yield account, client.notice_to
+
+
+def _mail(incident: Incident, about: str, slot: str, account: str, draft: MailDraft) -> Effect:
+    """A mail cannot be looked up at its receiver: in doubt a person is asked."""
+    place = f"{incident.ref}/{about}"
+    return Effect(ActionKind.MAIL, System.SMTP, place, slot, {"draft": draft}, Harm.H3, account)
+
+
+def _effect(kind: ActionKind, system: System, object_ref: str, slot: str, payload: Mapping[str, object]) -> Effect:
+    return Effect(kind, system, object_ref, slot, payload)
+
+
+Part = Callable[[Incident, datetime, DeskSettings], Iterator[Effect]]
+PARTS: tuple[Part, ...] = (_pages, _chat, _tickets, _customer_tickets, _in_app, _status_page, _boards, _mails)
