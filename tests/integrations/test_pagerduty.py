@@ -15,7 +15,7 @@ from twins import Twin, served
 
 from integrations import pagerduty
 from integrations.pagerduty import PagerDuty
-from recovery.desk.ports import PageDraft, Pager, PageStatus
+from recovery.desk.ports import PageDraft, PageStatus
 from recovery.errors import AuthFailed, BadReply
 from recovery.model import AttemptOutcome
 from sandbox.pagerduty import PagerDutyState, build_app
@@ -35,11 +35,6 @@ async def pager(tmp_path: Path) -> AsyncIterator[tuple[PagerDuty, Twin, PagerDut
             events=events, rest=rest, routing_key=ROUTING_KEY, service=state.service, sender=state.sender
         )
         yield client, twin, state
-
-
-def as_pager(client: PagerDuty) -> Pager:
-    """Checked by mypy: the client fills the role."""
-    return client
 
 
 async def test_the_look_up_token_is_checked(pager: tuple[PagerDuty, Twin, PagerDutyState]) -> None:

@@ -14,7 +14,6 @@ from twins import Twin, served
 
 from integrations.oauth import OAuth, TokenFile
 from integrations.zendesk import Zendesk
-from recovery.desk.ports import CustomerDesk
 from recovery.errors import AuthFailed, BadReply, NotFound
 from recovery.model import AttemptOutcome
 from sandbox.world import World
@@ -38,11 +37,6 @@ async def desk(tmp_path: Path) -> AsyncIterator[tuple[Zendesk, Twin, ZendeskStat
             scope="read tickets:write",
         )
         yield Zendesk(twin.transport(headers=oauth.headers), site="https://x.zendesk.com", oauth=oauth), twin, state
-
-
-def as_customer_desk(zendesk: Zendesk) -> CustomerDesk:
-    """Checked by mypy: the client fills the role."""
-    return zendesk
 
 
 # ---- against the twin, over a real socket --------------------------------------------------------------------------
