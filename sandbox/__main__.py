@@ -20,7 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     serve.add_argument("--speed", type=float, default=1.0, help="divides how long sending and jobs take")
     oracle = commands.add_parser("oracle", help="judge from the journals alone; exit 0 when all is well")
     oracle.add_argument("--root", type=Path, required=True, help="the estate's directory")
-    oracle.add_argument("--claims", type=Path, help="what `allclear recover --json` printed")
+    oracle.add_argument(
+        "--claims", type=Path, action="append", default=[], help="what `allclear recover --json` printed; once per run"
+    )
     oracle.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(argv)
     if options.command == "oracle":

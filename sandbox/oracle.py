@@ -1,4 +1,4 @@
-"""The oracle: `python -m sandbox oracle --root DIR [--claims FILE] [--json]`.
+"""The oracle: `python -m sandbox oracle --root DIR [--claims FILE]... [--json]`.
 
 Judges from the journals and root/truth.json alone, with none of the product's code and none of the twins'. Exit code 0
 when there is nothing to complain of, 1 when there is, 2 when something could not be read.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,7 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def run(root: Path, claims: Path | None, *, as_json: bool = False) -> int:
+def run(root: Path, claims: Sequence[Path], *, as_json: bool = False) -> int:
     """Judge, print, and return the exit code."""
     try:
         case = Case.read(root, claims)

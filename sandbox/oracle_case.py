@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -66,6 +66,13 @@ def key_of(item: Row) -> ItemKey:
     return account, system, kind, ref, moment(str(item.get("slot", "")))
 
 
+def merged(told: Sequence[Row]) -> Row:
+    """The claims of several runs as one: the last word about an item counts, and the last ticket named."""
+    items = {key_of(item): item for claims in told for item in claims.get("items", [])}
+    tickets = [claims["ticket"] for claims in told if claims.get("ticket")]
+    return {"items": list(items.values()), "ticket": tickets[-1] if tickets else None}
+
+
 @dataclass
 class Case:
     """Everything there is to judge. `claims` is None when the product has claimed nothing."""
@@ -76,10 +83,11 @@ class Case:
     unreadable: list[str] = field(default_factory=list)
 
     @classmethod
-    def read(cls, root: Path, claims: Path | None) -> Case:
-        """Read a root directory and a claims file; OSError or ValueError when one is not there or no JSON."""
+    def read(cls, root: Path, claims: Sequence[Path]) -> Case:
+        """Read a root directory and the claims of each run; OSError or ValueError when one is not there or no JSON."""
         truth = json.loads((root / "truth.json").read_text(encoding="utf-8"))
-        case = cls(truth, {}, json.loads(claims.read_text(encoding="utf-8")) if claims else None)
+        told = [json.loads(path.read_text(encoding="utf-8")) for path in claims]
+        case = cls(truth, {}, merged(told) if told else None)
         for path in sorted((root / "journal").glob("*.jsonl")):
             lines = path.read_text(encoding="utf-8").splitlines()
             case.events[path.stem] = list(case._parsed(path.name, lines))
