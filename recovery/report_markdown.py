@@ -37,7 +37,9 @@ from recovery.report_words import (
 ITEMS_LISTED = 50
 ACCOUNTS_LISTED = 100
 _SIGNS = {"good": "✅", "wait": "⏸️", "bad": "❌"}
-_SPECIAL = re.compile(r"([!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~])")
+_PROSE_SPECIAL = re.compile(r"[#$&*<>@\[\\\]^_`{|}~]|(?<=\d)[.)](?=\s|$)|^[.)]")
+_LIST_START = re.compile(r"[-+=]")
+_AUTOLINK = re.compile(r"(https?|ftp|mailto|xmpp|www)([:.])", re.IGNORECASE)
 
 
 def document(report: RunReport) -> str:
@@ -84,8 +86,15 @@ def _span(piece: str) -> str:
 
 
 def prose(text: object) -> str:
-    """Our own sentence that may quote remote text: every character with a meaning in Markdown is escaped."""
-    return _SPECIAL.sub(lambda m: m[1] if m[1] in ",.;:'()/-%\"=?!+" else f"&#{ord(m[1])};", shown(text, 600))
+    """A sentence that may quote remote text: what means something in Markdown becomes an entity, and no address a link."""
+    whole = shown(text, 600)
+    start = len(whole) - len(whole.lstrip("-+=0123456789 "))
+    marks = _LIST_START.sub(_entity, whole[:start]) + _PROSE_SPECIAL.sub(_entity, whole[start:])
+    return _AUTOLINK.sub(lambda m: m[1] + f"&#{ord(m[2])};", marks)
+
+
+def _entity(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -225,7 +225,7 @@ def safe_href(url: str) -> str:
         scheme = urlsplit(url).scheme.lower()
     except ValueError:
         return ""
-    return url if scheme in ("https", "http", "mailto") and shown(url) == url else ""
+    return url if scheme in ("https", "http", "mailto") and shown(url.strip()) == url else ""
 
 
 def contact_message(report: RunReport, items: tuple[ItemReport, ...]) -> Message | None:

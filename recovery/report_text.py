@@ -276,7 +276,7 @@ def _item_lines(item: ItemReport) -> list[Text]:
 
 
 def _text(*parts: str | tuple[str, str]) -> Text:
-    """Text from plain or styled pieces, never markup. No overflow is set: `show` decides between folding and long lines."""
+    """Text from plain or styled pieces, never markup. It sets no overflow: `show` chooses folding or long lines."""
     from rich.text import Text
 
     return Text.assemble(*parts)

@@ -116,6 +116,7 @@ def utc_time(moment: datetime) -> str:
     return local_time(moment, "UTC")
 
 
+@lru_cache(maxsize=65536)
 def both_times(moment: datetime | None, zone_name: str) -> str:
     """Such as `2026-03-08 01:30 EST (06:30 UTC)`: local time, and UTC with its date where that differs."""
     if moment is None:
@@ -169,6 +170,7 @@ def _change(before: Facts, after: Facts, name: str) -> tuple[str, str, bool]:
     return old, new, name in before and name in after and old != new
 
 
+@lru_cache(maxsize=4096)
 def plain(code: str) -> str:
     """A code name as words: `campaign_report` becomes `campaign report`."""
     return shown(code.replace("_", " "), 120)

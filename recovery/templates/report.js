@@ -44,7 +44,8 @@
     const head = make("tr", {}, ...heads.map((text) => make("th", { scope: "col" }, text)));
     const body = lines.map(([first, ...rest]) =>
       make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((cell) => make("td", {}, cell))));
-    return make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body));
+    return make("div", { class: "wide-table", tabindex: "0", role: "group", "aria-label": caption },
+      make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)));
   }
 
   function labelled(label, text) {

@@ -129,11 +129,12 @@ def window() -> OutageWindow:
 
 
 def sample_items(count: int = 300, seed: int = 7) -> list[ItemReport]:
-    """Deterministic items in the proportions of `CASES`; the first ones carry the hostile names."""
+    """Deterministic items in the proportions of `CASES`; the first ones carry the hostile names, in every case."""
     random = Random(seed)
     made = []
     for n in range(count):
-        verdict, remedy, outcome = random.choices([c[1:] for c in CASES], weights=[c[0] for c in CASES])[0]
+        usual = random.choices([c[1:] for c in CASES], weights=[c[0] for c in CASES])[0]
+        verdict, remedy, outcome = CASES[n % len(CASES)][1:] if n < len(HOSTILE_NAMES) else usual
         made.append(sample_item(n, verdict, remedy, outcome, random))
     return made
 
