@@ -278,3 +278,30 @@ async def test_run_now_picks_those_who_match_now(tmp_path: Path) -> None:
         entered = [r for r in estate.world.read_journal("dashboard") if r["event"] == "automation_entered"]
         assert entered[0]["contact_count"] == 6
         assert all(contact.startswith("both") for contact in entered[0]["contacts"])
+
+
+@pytest.mark.parametrize(
+    ("system", "told"),
+    [
+        ("jira", {"base_url", "email", "token", "project", "issue_type"}),
+        ("slack", {"base_url", "token", "channel"}),
+        ("zendesk", {"base_url", "client_id", "client_secret"}),
+        ("pagerduty", {"events_url", "routing_key", "rest_url", "token", "service", "from"}),
+        ("clickup", {"base_url", "token", "list", "key_field"}),
+        ("pendo", {"base_url", "key", "guides"}),
+        ("statuspage", {"base_url", "key", "page"}),
+        ("netcore", {"base_url", "authorization"}),
+        ("meta", {"base_url", "token"}),
+        ("smtp", {"host", "port"}),
+    ],
+)
+async def test_every_neighbour_is_served_and_described(tmp_path: Path, system: str, told: set[str]) -> None:
+    async with Estate.start("quiet", tmp_path) as estate:
+        info = estate.info[system]
+        assert told <= set(info)
+        if system == "smtp":
+            _, writer = await asyncio.open_connection(info["host"], info["port"])
+            writer.close()
+            return
+        async with httpx.AsyncClient(verify=False) as http:
+            assert (await http.get(info.get("base_url", info.get("rest_url")))).status_code < 500
