@@ -175,8 +175,8 @@ async def escalate(
 ) -> Escalation:
     """Open one escalation: to the first contact present, with the package, and a child ticket where the stage says so.
 
-    Refused while fields are missing, while an earlier stage is open, while no reason calls for it, or while the package
-    lacks a part; the last two give way to `override_reason`, which is recorded. Asking again returns the first one.
+    Refused while fields are missing, an earlier stage is open, a required check is open, no reason calls for it, or the
+    package lacks a part; the last three give way to `override_reason`, which is recorded. Asking again returns the first one.
     """
     outcome = await look_up(office, playbook, ref)
     case, stage = outcome.case, playbook.stage(stage_id)
@@ -211,6 +211,8 @@ def _refuse_incomplete(diagnosis: Diagnosis | None, package: Package, override_r
     problems = list(package.missing)
     if diagnosis is None or not diagnosis.of(ReasonKind.ESCALATE):
         problems.insert(0, "no finding calls for an escalation")
+    if diagnosis is not None and not diagnosis.complete:
+        problems.insert(0, "checks are still open: " + ", ".join(s.check for s in diagnosis.steps))
     if problems and not override_reason.strip():
         raise RefusedError("not ready to escalate: " + "; ".join(problems), "complete it, or override with a reason")
 
