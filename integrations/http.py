@@ -35,9 +35,9 @@ from integrations.replies import (
     reason_of,
     retry_after_seconds,
 )
+from integrations.oneshot import TooLargeError
 from integrations.sockets import (
     Sockets,
-    TooLargeError,
     checked_base,
     failure_words,
     lost_connection,
@@ -45,7 +45,16 @@ from integrations.sockets import (
     read_body,
     segment,
 )
-from recovery.errors import AllclearError, AuthFailed, BadReply, NotFound, Refused, RemoteError, Unavailable
+from recovery.errors import (
+    AllclearError,
+    AuthFailed,
+    BadReply,
+    ConfigError,
+    NotFound,
+    Refused,
+    RemoteError,
+    Unavailable,
+)
 from recovery.model import AttemptOutcome, Exchange, OpenAttempt, WriteResult
 from recovery.ports import Clock, Keep, RateGate
 
@@ -137,7 +146,7 @@ class Transport:
         self.account = account
         self.clock = clock
         self._base = checked_base(base_url, system, account)
-        self._headers = headers
+        self._headers = headers if not isinstance(headers, Mapping) else sendable(headers, system, account)
         self._sockets = sockets
         self._gate = gate
         self._keep = keep
@@ -341,7 +350,7 @@ class Transport:
             async with asyncio.timeout(attempt.deadline_seconds):
                 request = await self._request(call)
                 await self._gate.acquire(self.account, self.system)
-        except RemoteError as problem:  # no token could be got, so nothing was sent
+        except (RemoteError, ConfigError) as problem:  # no token could be got, so nothing was sent
             return _not_sent(str(problem), auth_failed=isinstance(problem, AuthFailed))
         except TimeoutError:
             return _not_sent("its turn did not come in time")
@@ -396,7 +405,7 @@ class Transport:
     async def _request(self, call: _Call) -> httpx.Request:
         given = self._headers
         if not isinstance(given, Mapping):
-            given = await given()
+            given = sendable(await given(), self.system, self.account)
             self._forms = secret_forms((*self._given, *_credentials(given)))
         sent = {**SENT_BY_DEFAULT, **given, **(call.headers or {})}
         content: bytes | None = None
@@ -455,6 +464,15 @@ class Transport:
             record_exception=False,
             set_status_on_exception=False,
         )
+
+
+def sendable(headers: Mapping[str, str], system: str, account: str) -> Mapping[str, str]:
+    """The headers, if they can stand in a request; `ConfigError` for a credential with a line end or beyond ASCII."""
+    for name, value in headers.items():
+        if not value.isascii() or not value.isprintable():
+            who = f"{system} of {account}" if account else system
+            raise ConfigError(f"the {name} of {who} holds a character that no header may hold", "copy it again")
+    return headers
 
 
 def _not_sent(why: str, *, auth_failed: bool = False) -> WriteResult:

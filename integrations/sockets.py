@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, urlsplit
@@ -11,6 +12,7 @@ import aiohttp
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
+from integrations.oneshot import OneShot, TooLargeError
 from recovery.errors import ConfigError
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -19,11 +21,9 @@ MAX_BODY_BYTES = 10 * 1024 * 1024
 class Sockets:
     """The connections of one process: `reads` kept alive and shared, `writes` one fresh connection each.
 
-    A write never goes through aiohttp: it silently repeats a GET, PUT or DELETE whose connection is closed without an
-    answer, even on a fresh connection, and ActiveCampaign's v1 `campaign_status` is a GET that writes. httpx's own
-    transport repeats nothing, and keeps no connection here. TLS certificates are always verified; `ca_file` adds an
-    organisation's own authority. Nothing is read from the environment, no cookie is stored. Tests pass `transport` and
-    no socket is opened.
+    Reads go through aiohttp under httpx's interface. A write never does: see `integrations.oneshot`. TLS certificates
+    are always verified; `ca_file` adds an organisation's own authority. Nothing is read from the environment, no cookie
+    is stored. Tests pass `transport` and no socket is opened.
     """
 
     def __init__(
@@ -35,13 +35,11 @@ class Sockets:
             self.writes: httpx.AsyncBaseTransport = transport
             return
         context = httpx.create_ssl_context(trust_env=False)
+        context.set_alpn_protocols(["http/1.1"])
         if ca_file:
             context.load_verify_locations(ca_file)
         self.reads = self._pool(context, lambda: aiohttp.TCPConnector(limit=connections, ssl=context))
-        self.writes = httpx.AsyncHTTPTransport(
-            verify=context, trust_env=False, retries=0, limits=httpx.Limits(max_keepalive_connections=0)
-        )
-        self._owned.append(self.writes)
+        self.writes = OneShot(context, MAX_BODY_BYTES)
 
     def _pool(self, context: ssl.SSLContext, connector: Callable[[], aiohttp.TCPConnector]) -> AiohttpTransport:
         def session() -> aiohttp.ClientSession:
@@ -57,10 +55,6 @@ class Sockets:
         """Close every connection that this object opened."""
         for pool in self._owned:
             await pool.aclose()
-
-
-class TooLargeError(Exception):
-    """The reply passed the size that any reply may have."""
 
 
 async def read_body(response: httpx.Response) -> bytes:
@@ -120,7 +114,16 @@ def never_left(problem: BaseException) -> bool:
     causes = [c for c in _causes(problem) if isinstance(c, aiohttp.ClientError)]
     if causes:
         return any(isinstance(c, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)) for c in causes)
-    return isinstance(problem, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol))
+    return isinstance(
+        problem,
+        (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.UnsupportedProtocol,
+            httpx.LocalProtocolError,
+        ),
+    )
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:
@@ -136,7 +139,8 @@ def lost_connection(problem: BaseException) -> bool:
 
 def failure_words(problem: BaseException) -> str:
     """A transport failure in words of our own, because the libraries' texts may hold URLs."""
-    cause = problem.__cause__ if isinstance(problem.__cause__, aiohttp.ClientError) else problem
+    known = isinstance(problem.__cause__, (aiohttp.ClientError, ssl.SSLError, socket.gaierror))
+    cause = problem.__cause__ if known else problem
     for kinds, words in _FAILURES:
         if isinstance(cause, kinds):
             return words
@@ -144,8 +148,8 @@ def failure_words(problem: BaseException) -> str:
 
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((aiohttp.ClientConnectorDNSError,), "the host name is unknown"),
-    ((aiohttp.ClientSSLError,), "no TLS connection: the certificate or handshake failed"),
+    ((aiohttp.ClientConnectorDNSError, socket.gaierror), "the host name is unknown"),
+    ((aiohttp.ClientSSLError, ssl.SSLError), "no TLS connection: the certificate or handshake failed"),
     ((aiohttp.ConnectionTimeoutError, httpx.PoolTimeout), "no connection in time"),
     ((aiohttp.ClientConnectorError, httpx.ConnectError), "could not connect"),
     ((aiohttp.SocketTimeoutError, httpx.ReadTimeout, httpx.WriteTimeout), "no answer in time"),
