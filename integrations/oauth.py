@@ -24,9 +24,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from integrations.http import Transport
+from integrations.http import Sockets, Transport
 from recovery.errors import AuthFailed, ConfigError, Refused, Unavailable
-from recovery.ports import Clock
+from recovery.ports import Clock, RateGate
 
 Grant = Literal["client_credentials", "refresh_token"]
 
@@ -135,12 +135,29 @@ class TokenFile:
             os.close(descriptor)
 
 
+def token_transport(
+    *, system: str, account: str, base_url: str, sockets: Sockets, clock: Clock, gate: RateGate, client_secret: str
+) -> Transport:
+    """The way to a token endpoint: no evidence, because the replies are tokens, and one try, because a refresh token
+    that is used twice is refused.
+    """
+    return Transport(
+        system=system,
+        account=account,
+        base_url=base_url,
+        headers={},
+        sockets=sockets,
+        clock=clock,
+        gate=gate,
+        secrets=(client_secret,),
+        read_retries=0,
+    )
+
+
 class OAuth:
     """Bearer headers for a `Transport`, renewed in time.
 
-    `transport` is used for the token endpoint alone: give it no `keep`, because replies hold the tokens, and no
-    retries, because a refresh is not repeatable. `first_refresh` (from the secrets) is used only while the file is
-    absent.
+    `transport` is a `token_transport`. `first_refresh` (from the secrets) is used only while the file is absent.
     """
 
     def __init__(

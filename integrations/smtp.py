@@ -14,21 +14,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import ipaddress
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from email.message import EmailMessage
 from email.policy import SMTP as SMTP_POLICY
 from email.utils import format_datetime
 from typing import Literal
 
+from integrations.evidence import mail_tag
 from integrations.replies import CapabilityManifest
 from recovery.desk.ports import MailDraft
-from recovery.errors import AuthFailed, ConfigError, Refused, RemoteError, Unavailable
-from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
-from recovery.ports import Clock
+from recovery.errors import AllclearError, AuthFailed, ConfigError, Refused, RemoteError, Unavailable
+from recovery.model import AttemptOutcome, Exchange, OpenAttempt, System, WriteResult
+from recovery.ports import Clock, Keep
 
 Security = Literal["starttls", "tls", "none"]
 
@@ -146,6 +149,7 @@ class Smtp:
         user: str = "",
         password: str = "",
         ssl_context: ssl.SSLContext | None = None,
+        keep: Keep | None = None,
     ) -> None:
         if security == "none" and not _loopback(host):
             raise ConfigError("mail without TLS is allowed to this machine only", "set security to starttls or tls")
@@ -153,7 +157,7 @@ class Smtp:
             raise ConfigError("the mail sender is not an ASCII address")
         self._host, self._port, self._sender = host, port, sender
         self._clock, self._security, self._context = clock, security, ssl_context
-        self._user, self._password = user, password
+        self._user, self._password, self._keep = user, password, keep
         self._domain = domain or sender.rpartition("@")[2]
 
     def __repr__(self) -> str:
@@ -185,6 +189,12 @@ class Smtp:
         if not message_id or not recipients or not all(_sendable(a) for a in recipients):
             return WriteResult(AttemptOutcome.REJECTED, detail="the mail has no usable recipient or reference")
         content = _wire(self._message(draft, recipients, message_id))
+        result = await self._outcome(recipients, content, attempt)
+        if result.outcome is AttemptOutcome.APPLIED:
+            result = replace(result, ref=message_id)
+        return await self._with_evidence(result, message_id, recipients, content)
+
+    async def _outcome(self, recipients: tuple[str, ...], content: bytes, attempt: OpenAttempt) -> WriteResult:
         progress = _Progress()
         try:
             async with asyncio.timeout(attempt.deadline_seconds):
@@ -196,7 +206,28 @@ class Smtp:
         except _LOST as problem:
             outcome = AttemptOutcome.UNKNOWN if progress.message_left else AttemptOutcome.NOT_APPLIED
             return WriteResult(outcome, detail=f"no answer at {progress.step}: {type(problem).__name__}")
-        return WriteResult(AttemptOutcome.APPLIED, ref=message_id, detail="accepted by the mail server")
+        return WriteResult(AttemptOutcome.APPLIED, detail="the message: 250")
+
+    async def _with_evidence(
+        self, result: WriteResult, message_id: str, recipients: tuple[str, ...], content: bytes
+    ) -> WriteResult:
+        """The result with what was sent (addresses as tags, the text as its SHA-256) and what was answered (codes)."""
+        code = re.search(r": (\d{3})\b", result.detail)
+        exchange = Exchange(
+            system=System.SMTP.value,
+            account="",
+            request=f"SMTP {self._host}:{self._port} <{message_id}> to {', '.join(map(mail_tag, recipients))}",
+            status=int(code[1]) if code else None,
+            at=self._clock.now(),
+            digest=hashlib.sha256(content).hexdigest(),
+            body=result.detail,
+        )
+        if self._keep is not None:
+            try:
+                await self._keep(exchange)
+            except (AllclearError, OSError) as problem:  # the outcome is known; lost evidence must not lose it, too
+                result = replace(result, detail=f"{result.detail} (evidence not kept: {type(problem).__name__})")
+        return replace(result, exchange=exchange)
 
     async def _deliver(
         self, recipients: tuple[str, ...], content: bytes, attempt: OpenAttempt, progress: _Progress

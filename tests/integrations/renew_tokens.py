@@ -11,8 +11,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from integrations.http import Sockets, Transport
-from integrations.oauth import OAuth, TokenFile
+from integrations.http import Sockets
+from integrations.oauth import OAuth, TokenFile, token_transport
 from recovery.errors import AuthFailed
 
 
@@ -37,14 +37,22 @@ class OpenGate:
 
 async def main(base_url: str, path: str, count: int) -> int:
     clock, sockets = WallClock(), Sockets()
-    common = {"system": "zendesk", "account": "", "base_url": base_url, "sockets": sockets, "clock": clock}
-    token_line = Transport(**common, gate=OpenGate(), headers={}, read_retries=0)  # type: ignore[arg-type]  # one dict
+    secret = "canary-client-secret"
+    line = token_transport(
+        system="zendesk",
+        account="",
+        base_url=base_url,
+        sockets=sockets,
+        clock=clock,
+        gate=OpenGate(),
+        client_secret=secret,
+    )
     oauth = OAuth(
-        transport=token_line,
+        transport=line,
         tokens=TokenFile(Path(path)),
         clock=clock,
         client_id="id",
-        client_secret="canary-client-secret",
+        client_secret=secret,
         scope="tickets:read tickets:write",
         grant="refresh_token",
         first_refresh="refresh-0",

@@ -105,7 +105,6 @@ def line(bench: Callable[..., Any]) -> Callable[[Any], Any]:
     return make
 
 
-@pytest.mark.requirement("R002.7")
 def test_two_processes_that_renew_all_the_time_never_lock_each_other_out(
     served: Callable[[TokenServer], str], tmp_path: Path
 ) -> None:

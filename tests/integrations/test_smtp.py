@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP as WitnessServer  # noqa: N811  (its own name says protocol, not constant)
-from remote_bench import WallClock
+from remote_bench import Shelf, WallClock
 
 from integrations.smtp import Smtp
 from recovery.desk.ports import MailDraft
@@ -155,6 +155,18 @@ async def test_the_outcome_follows_from_how_far_the_dialogue_came(
     assert len(server.messages) <= 1
     assert result.ref == ("ABCDEFGHIJKLMNOP@vendor.example" if outcome is APPLIED else "")
     assert P1 not in repr(result)
+
+
+@pytest.mark.requirement("E.1", "E.5", "R003.30")
+async def test_the_evidence_names_the_mail_and_the_answer_but_no_address_and_no_text() -> None:
+    shelf = Shelf()
+    async with listening(ScriptedServer({"message": "554 5.6.0 no"}).serve) as port:
+        result = await mailer(port, keep=shelf.keep).send(draft(text="canary-text"), attempt())
+    [exchange] = shelf.exchanges
+    assert exchange == result.exchange
+    assert (exchange.status, exchange.body) == (554, "the message: 554 5.6.0")
+    assert "ABCDEFGHIJKLMNOP@vendor.example" in exchange.request
+    assert "canary" not in repr(exchange)
 
 
 async def test_a_server_that_is_not_there_is_not_applied() -> None:
