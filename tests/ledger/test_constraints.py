@@ -165,7 +165,8 @@ async def test_a_terminal_action_is_never_moved(ledger: Ledger, sql: Sql, state:
     await ledger.skip("KEY1", "not needed")
     with pytest.raises(IntegrityError):
         sql(
-            f"UPDATE action SET state = '{state}', owner = 'x', lease_until = 1, evidence_digest = 'e', hold_question='q'"
+            f"UPDATE action SET state = '{state}', owner = 'x', lease_until = 1,"
+            " evidence_digest = 'e', hold_question = 'q'"
         )
 
 
