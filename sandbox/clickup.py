@@ -124,7 +124,8 @@ def _priority_json(number: int | None) -> Json | None:
 
 
 def _field_json(ref: str, name: str, value: Any) -> Json:
-    shown: Json = {"id": ref, "name": name, "type": "short_text", "type_config": {}, "hide_from_guests": False}
+    shown: Json = {"id": ref, "name": name, "type": "short_text", "type_config": {}}
+    shown |= {"date_created": "1577378759142", "hide_from_guests": False}
     return shown if value is None else shown | {"value": value}
 
 
