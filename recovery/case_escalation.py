@@ -176,7 +176,7 @@ async def escalate(
     """Open one escalation: to the first contact present, with the package, and a child ticket where the stage says so.
 
     Refused while fields are missing, an earlier stage is open, a required check is open, no reason calls for it, or the
-    package lacks a part; the last three give way to `override_reason`, which is recorded. Asking again returns the first one.
+    package lacks a part; the last three give way to `override_reason`, recorded. Asking again gives the first one.
     """
     outcome = await look_up(office, playbook, ref)
     case, stage = outcome.case, playbook.stage(stage_id)

@@ -155,7 +155,7 @@ class ToldPanel:
 
     async def setting(self) -> PanelSetting:
         await self._answer("setting")
-        return PanelSetting(self.tracking, "is_enabled_for_insights", "Harbor panel")  # type: ignore[arg-type]
+        return PanelSetting(self.tracking, "is_enabled_for_insights", "Harbor panel")
 
     async def templates(self, name: str) -> TemplateList:
         await self._answer("templates")

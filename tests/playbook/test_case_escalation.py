@@ -121,7 +121,7 @@ async def test_the_package_states_the_problem_and_holds_logs_evidence_and_refere
     ):
         assert line in said
     assert any(line.startswith("Logs: panel-api-1-") for line in said)
-    assert any("panel-card-" in ref for ref in child.payload["evidence"])  # type: ignore[attr-defined]
+    assert any("panel-card-" in ref for ref in child.payload["evidence"])
 
 
 @pytest.mark.requirement("R000.30")
@@ -145,7 +145,7 @@ async def test_an_escalation_with_a_missing_part_is_refused_by_name_and_an_overr
     opened = await up(table, override_reason="the client's launch is today")
     assert opened.override_reason == "the client's launch is today"
     sent = next(e for e in opened.effects if e.kind is ActionKind.TICKET).payload["paragraphs"]
-    assert any(str(line).startswith("Missing, sent anyway: evidence: The panel's") for line in sent)  # type: ignore[attr-defined]
+    assert any(str(line).startswith("Missing, sent anyway: evidence: The panel's") for line in sent)
 
 
 @pytest.mark.requirement("R000.27", "R000.30")

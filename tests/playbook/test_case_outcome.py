@@ -19,7 +19,7 @@ from tests.playbook.play import HELP, PNG, SHOP, Table, ToldPanel, template
 
 
 async def off_and_mixed(tmp_path: Path, **options: object) -> Table:
-    table = Table(tmp_path, ToldPanel(rows=(template("en", SHOP, HELP),), tracking="off"), **options)  # type: ignore[arg-type]
+    table = Table(tmp_path, ToldPanel(rows=(template("en", SHOP, HELP),), tracking="off"), **options)
     await table.run()
     return table
 
@@ -81,8 +81,8 @@ async def test_the_panels_switch_is_offered_with_its_consequences_and_only_to_a_
         with pytest.raises(RefusedError):
             await wrong
     effect = await approve("Olga")
-    assert effect.payload["by_hand"] is True  # type: ignore[attr-defined]
-    assert effect.payload["approved_by"] == "Olga"  # type: ignore[attr-defined]
+    assert effect.payload["by_hand"] is True
+    assert effect.payload["approved_by"] == "Olga"
     assert (await table.case()).settings == {offer: "Olga"}
 
 

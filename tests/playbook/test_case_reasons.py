@@ -19,7 +19,7 @@ Change = Callable[[ToldPanel], None]
 
 def rows(*found: object) -> Change:
     def change(panel: ToldPanel) -> None:
-        panel.rows = found  # type: ignore[assignment]
+        panel.rows = found
 
     return change
 
@@ -34,7 +34,7 @@ def told(**facts: object) -> Change:
 
 def each_row(**facts: object) -> Change:
     def change(panel: ToldPanel) -> None:
-        panel.rows = tuple(replace(r, **facts) for r in panel.rows)  # type: ignore[arg-type]
+        panel.rows = tuple(replace(r, **facts) for r in panel.rows)
 
     return change
 
@@ -42,7 +42,7 @@ def each_row(**facts: object) -> Change:
 def use(**facts: object) -> Change:
     def change(panel: ToldPanel) -> None:
         assert panel.use is not None
-        panel.use = replace(panel.use, **facts)  # type: ignore[arg-type]
+        panel.use = replace(panel.use, **facts)
 
     return change
 
@@ -83,7 +83,7 @@ async def play(tmp_path: Path, *names: str) -> Table:
         change(panel)
         options |= more
         fields |= given
-    table = Table(tmp_path, panel, **options)  # type: ignore[arg-type]
+    table = Table(tmp_path, panel, **options)
     await table.run(**fields)
     return table
 
