@@ -127,18 +127,20 @@ def _scope_changed(incident: Incident, event: StreamEvent) -> Incident:
     return replace(incident, scope=cast("Scope", _text(event.data, "scope")), customers=customers)
 
 
+FACT_READERS: Mapping[str, Callable[[Data, str], Any]] = {
+    "started_at": _time,
+    "steps": _texts,
+    "symptoms": _texts,
+    "customers": _texts,
+    "nature": _text,
+    "impact": _text,
+    "time_zone": _text,
+}
+
+
 def _fact_recorded(incident: Incident, event: StreamEvent) -> Incident:
     name = _text(event.data, "field")
-    values: dict[str, Any] = {
-        "started_at": _time(event.data, "value"),
-        "steps": _texts(event.data, "value"),
-        "symptoms": _texts(event.data, "value"),
-        "customers": _texts(event.data, "value"),
-        "nature": _text(event.data, "value"),
-        "impact": _text(event.data, "value"),
-        "time_zone": _text(event.data, "value"),
-    }
-    return replace(incident, **{name: values[name]}) if name in values else incident
+    return replace(incident, **{name: FACT_READERS[name](event.data, "value")}) if name in FACT_READERS else incident
 
 
 def _signed(event: StreamEvent, field_name: str = "text") -> Signature:
