@@ -23,7 +23,7 @@ ZONES = {
     "meadow": "Europe/London",
     "orchid": "Australia/Sydney",
     "juniper": "America/New_York",
-    "quarry": "America/Los_Angeles",
+    "quarry": "America/Phoenix",
     "saltmarsh": "Europe/London",
     "tern": "Australia/Sydney",
     "vesper": "America/Chicago",
