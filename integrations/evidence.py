@@ -31,7 +31,8 @@ _PHONE_FIELD = re.compile(
     re.IGNORECASE,
 )
 _PHONE = re.compile(r"(?<![\w+-])\+\d(?:[ ()./-]?\d){7,14}(?!\w)")
-_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}(?:@|%40|\\u0040)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
+_SUSPECT_IN_URL = re.compile(rf"[@#\\]|%40|%23|(?:\+|%2B)\d|[?&](?:\w+%5B)?{_CREDENTIAL}", re.IGNORECASE)
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%'*+=^_`{|}~-]{1,64}(?:@|%40|\\u0040)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 
 
 def mail_tag(address: str) -> str:
@@ -67,17 +68,19 @@ def redact_text(text: str, forms: tuple[str, ...] = ()) -> str:
 
 def redact_url(url: str, forms: tuple[str, ...] = ()) -> str:
     """The URL without user, password, fragment and the values of credential-like query keys."""
+    if not _SUSPECT_IN_URL.search(url) and not any(form in url for form in forms):
+        return url
     parts = urlsplit(url)
     host = parts.hostname or ""
     where = f"[{host}]" if ":" in host else host
     if parts.port is not None:
         where += f":{parts.port}"
     query = [
-        (name, HIDDEN if _SECRET_KEY.fullmatch(name) else value)
+        (name, HIDDEN if _SECRET_KEY.fullmatch(name) else redact_text(value, forms))
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     ]
-    plain = urlunsplit((parts.scheme, where, parts.path, urlencode(query, safe="[]:,"), ""))
-    return redact_text(plain, forms)
+    path = redact_text(parts.path, forms)
+    return urlunsplit((parts.scheme, where, path, urlencode(query, safe="[]:,"), ""))
 
 
 def kept_body(body: bytes, forms: tuple[str, ...] = ()) -> str:

@@ -26,6 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 
 from integrations.evidence import kept_body, kept_request, redact_text, redact_url, secret_forms
 from integrations.fields import Fields
+from integrations.oneshot import TooLargeError
 from integrations.replies import (
     CapabilityManifest,
     Judge,
@@ -35,7 +36,6 @@ from integrations.replies import (
     reason_of,
     retry_after_seconds,
 )
-from integrations.oneshot import TooLargeError
 from integrations.sockets import (
     Sockets,
     checked_base,
