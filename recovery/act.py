@@ -108,15 +108,15 @@ class Runner:
     async def perform(self, effect: Effect) -> str:
         """The id the effect produced, once it is proven. Raises Ended when it is held, skipped or refused."""
         await self.ledger.ensure([effect.spec])
-        refused = 0
+        not_sent: list[str] = []
         for _ in range(MOST_ROUNDS):
             row = await self._row(effect)
             if row.state is ActionState.CONFIRMED:
                 return row.result_ref
             if row.state is ActionState.PLANNED:
-                refused += await self._try(effect)
-                if refused >= MOST_REFUSED_IN_A_ROW:
-                    await self._hold(effect, "The remote refused it several times without saying why.")
+                not_sent += await self._try(effect)
+                if len(not_sent) >= MOST_REFUSED_IN_A_ROW:
+                    await self._hold(effect, f"It could not be sent {len(not_sent)} times: {not_sent[-1]}.")
             else:
                 await self._MOVES[row.state](self, effect, row)
         raise Ended(
@@ -132,20 +132,20 @@ class Runner:
 
     # ---- a first (or proven-free) attempt
 
-    async def _try(self, effect: Effect) -> int:
-        """One attempt; 1 when the remote said it had no effect, else 0."""
+    async def _try(self, effect: Effect) -> list[str]:
+        """One attempt; why, when it provably had no effect, else nothing."""
         if effect.look_first:
             seen = await self._look(effect)
             if seen.kind == SEEN:
                 await self.ledger.adopt(effect.spec.key, seen.ref, f"found at the remote: {seen.note}", seen.digest)
-                return 0
+                return []
             if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
                 await self._hold(effect, f"Whether it happened before cannot be read: {seen.note}.")
         await self._gate(effect)
         row = await self.ledger.claim(effect.spec.key, self.policy.waits.lease)
         if row is None:
             await self.clock.sleep(min(self.policy.waits.poll, 1.0))
-            return 0
+            return []
         return await self._send(effect, row)
 
     async def _gate(self, effect: Effect) -> None:
@@ -163,7 +163,7 @@ class Runner:
         if isinstance(ruling, Hold):
             raise Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
 
-    async def _send(self, effect: Effect, row: ActionRow) -> int:
+    async def _send(self, effect: Effect, row: ActionRow) -> list[str]:
         waits = self.policy.waits
         try:
             attempt = await self.ledger.intend(
@@ -176,7 +176,7 @@ class Runner:
         except LedgerConflict:
             await self.ledger.unclaim(row, "another action of this account is in the way")
             await self.clock.sleep(waits.poll)
-            return 0
+            return []
         except RefusedError as refusal:
             await self.ledger.unclaim(row, str(refusal))
             raise Ended(ItemOutcome.HELD, str(refusal), Question(f"{refusal} {refusal.hint}".strip(), "wait")) from None
@@ -189,7 +189,7 @@ class Runner:
         await self.ledger.settle(attempt, result)
         self.tell("sent", {"request": effect.request, "outcome": result.outcome, "slot": effect.spec.slot_key})
         await self._after(effect, result)
-        return 1 if result.outcome is AttemptOutcome.NOT_APPLIED else 0
+        return [result.detail] if result.outcome is AttemptOutcome.NOT_APPLIED else []
 
     async def _after(self, effect: Effect, result: WriteResult) -> None:
         if result.outcome is AttemptOutcome.UNKNOWN:
@@ -224,7 +224,7 @@ class Runner:
                 row.key, look.digest or digest_of(look.note), look.note, look.ref or row.result_ref
             )
             return
-        await self.ledger.doubt(row.key, look.note or "a positive reply, but reading back does not show the effect")
+        await self.ledger.doubt(row.key, f"The remote said yes, but reading back does not show it: {look.note}")
 
     async def _until_seen(self, effect: Effect) -> Look:
         give_up = self.clock.monotonic() + effect.confirm_seconds
@@ -252,7 +252,8 @@ class Runner:
             except RefusedError as refusal:
                 await self._hold(effect, f"{refusal}", unknown=True)
         seen = "is not to be seen" if look.kind == ABSENT else "cannot be seen"
-        await self._hold(effect, f"The reply was lost, and the effect {seen} at the remote: {look.note}.", unknown=True)
+        why = row.note or "The reply was lost"
+        await self._hold(effect, f"{why}; the effect {seen} at the remote: {look.note}.", unknown=True)
 
     async def _settle_rejected(self, effect: Effect, row: ActionRow) -> None:
         look = await self._look(effect)

@@ -306,7 +306,7 @@ class _Reader:
             )
             return [Evidence(slot, (unreadable(ACTIVITY_LOG, self.clock.now(), str(error)),))]
         due = [m for m in after if m < self.window.ended_at]
-        next_of = dict(zip(after, (*after[1:], None), strict=True))
+        next_of = dict(zip(after, (*after[1:], None), strict=False))
         slots_of = [
             Slot(thing.account, thing.system, thing.kind, thing.object_ref, m, thing.name, thing.schedule.time_zone)
             for m in due

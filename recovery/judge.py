@@ -204,7 +204,8 @@ def _job_contradiction(said: Said) -> Ruling | None:
 
 def _job_running(said: Said) -> Ruling | None:
     running = [t for t in (said.by[ACTIVITY_LOG], said.by[CONSOLE]) if t.saw is Saw.RUNNING]
-    if not running:
+    made_up = any(t.saw is Saw.WORKED and t.facts.get("by_hand") for t in (said.by[ACTIVITY_LOG], said.by[CONSOLE]))
+    if not running or made_up:
         return None
     since = _running_since(said, running)
     age = (said.now - since).total_seconds()

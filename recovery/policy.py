@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, time, timedelta
 
-from recovery.model import Harm, Kind, Remedy, Verdict, digest_of
+from recovery.model import ActionKind, Kind, Remedy, Verdict, digest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +148,14 @@ def _plain(value: object) -> object:
     return str(value)
 
 
-HARM_OF_REMEDY: dict[Remedy, Harm] = {
-    Remedy.RESEND: Harm.H3,
-    Remedy.RUN_NOW: Harm.H3,
-    Remedy.REPROCESS: Harm.H3,
-    Remedy.REPEAT_IMPORT: Harm.H2,
-    Remedy.TAGGED_IMPORT: Harm.H2,
-}
+IRREVERSIBLE = frozenset(
+    {
+        ActionKind.RELEASE,
+        ActionKind.REPROCESS,
+        ActionKind.RUN_NOW,
+        ActionKind.REPEAT_IMPORT,
+        ActionKind.MAIL,
+        ActionKind.PAGE,
+    }
+)
+"""What cannot be taken back once it has left."""

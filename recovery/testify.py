@@ -112,16 +112,16 @@ def runs_of(slot: Slot, runs: Iterable[Run], next_due: datetime | None) -> tuple
     return tuple(mine)
 
 
-def made_up_for(slot: Slot, failed: Sequence[Run], runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Later runs by hand of the same definition: a repeat of one of the slot's runs, or any run after the due time."""
-    refs = {r.ref for r in failed}
+def made_up_for(slot: Slot, known: Sequence[Run], runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Later runs by hand of the same definition: started, or still to start, after the slot was due."""
+    refs = {r.ref for r in known}
     return tuple(
         r
         for r in runs
         if r.definition_ref == slot.object_ref
         and r.requested_by in BY_HAND
-        and (r.repeated_from in refs if r.repeated_from else r.started_at is None or r.started_at >= slot.due_at)
-        and not (r.started_at is not None and r.started_at < slot.due_at)
+        and r.ref not in refs
+        and (r.started_at is None or r.started_at >= slot.due_at)
     )
 
 

@@ -169,7 +169,7 @@ class _TaggedImport:
         if gap.digest != c.item.before.get("gap_digest"):
             raise held(
                 f"The differences are not the ones in the plan: {len(gap.to_add)} to add, {len(gap.to_remove)} to remove "
-                f"(for example {', '.join((*gap.to_add, *gap.to_remove)[:5])}). Apply these?",
+                "(`allclear audit` names them). Apply these?",
                 ask_for,
                 ask_for,
             )

@@ -159,8 +159,7 @@ class Starter:
         """A run by hand of this definition since the slot was due: ours, a colleague's or one whose reply was lost."""
         runs, whole, problem = await self._recent()
         mine = [r for r in runs if r.requested_by in BY_HAND and self._since_due(r) and r.requested_by != "import"]
-        if self.judged_run:
-            mine = [r for r in mine if r.repeated_from in (self.judged_run, "") and r.ref != self.judged_run]
+        mine = [r for r in mine if r.ref != self.judged_run]
         known = await self._known_ref()
         newest = next((r for r in mine if r.ref == known), None) or (mine[-1] if mine else None)
         if newest is not None:

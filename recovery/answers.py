@@ -1,0 +1,62 @@
+"""A named person's answer to a held item: recorded, and carried to the action that waits for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
+from recovery.errors import RefusedError, UsageError
+from recovery.ledger_rows import ActionRow, ItemRow
+from recovery.model import ActionState, Answer, ItemOutcome
+from recovery.ports import Clock
+
+if TYPE_CHECKING:
+    from recovery.ledger import Ledger
+
+
+async def find_item(ledger: Ledger, name: str) -> ItemRow:
+    """An item by its key, or by an object id that names exactly one."""
+    row = await ledger.item(name)
+    if row is not None:
+        return row
+    found = [i for i in await ledger.items() if i.object_ref == name]
+    if len(found) != 1:
+        what = "no item" if not found else f"{len(found)} items"
+        raise UsageError(f"{name!r} names {what}.", "`allclear hold` and `allclear status` show the keys.")
+    return found[0]
+
+
+async def give(ledger: Ledger, clock: Clock, name: str, choice: str, by: str, reason: str) -> str:
+    """Records the answer and moves what waits for it; says what follows. Raises RefusedError, UsageError."""
+    if not by.strip() or not reason.strip():
+        raise RefusedError("An answer needs a name and a reason.", "Give --by and --reason.")
+    row = await find_item(ledger, name)
+    await ledger.answer(Answer(row.slot_key, by.strip(), clock.now(), choice, reason.strip()))
+    waiting = [a for a in await ledger.actions(row.slot_key) if a.state is ActionState.HELD]
+    if choice == "drop":
+        for action in waiting:
+            await ledger.skip(action.key, f"dropped by {by}: {reason}")
+        await ledger.finish_item(row.slot_key, ItemOutcome.SKIPPED, f"dropped by {by}: {reason}")
+        return "The item ends here."
+    if choice == IT_HAPPENED:
+        return await _happened(ledger, clock, row, waiting, by, reason)
+    if choice == IT_DID_NOT:
+        for action in waiting:
+            freed = await ledger.release_hold(action.key, by, reason)
+            if freed.state is ActionState.UNKNOWN:
+                await ledger.absent(action.key, f"stated by {by}: {reason}", by=by)
+        return "The next `allclear recover` may try it again."
+    return "It stays held." if choice == "wait" else "The next `allclear recover` acts on it."
+
+
+async def _happened(ledger: Ledger, clock: Clock, row: ItemRow, waiting: list[ActionRow], by: str, reason: str) -> str:
+    digest = await attest(ledger, clock, row.slot_key, by, reason)
+    await ledger.flush()
+    for action in waiting:
+        await ledger.release_hold(action.key, by, reason)
+        await ledger.adopt(action.key, action.result_ref or action.elected_ref, f"stated by {by}: {reason}", digest)
+        await ledger.confirm(action.key, digest, f"stated by {by}: {reason}")
+    if waiting:
+        return "The next `allclear recover` goes on from there."
+    await ledger.finish_item(row.slot_key, ItemOutcome.CONFIRMED, f"stated by {by}: {reason}")
+    return "The item ends here, by your word."

@@ -1,0 +1,168 @@
+"""The calls that the terminal and the flows share: audit, plan, recover. One engine, three ways in."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from recovery.act import Ended
+from recovery.approvals import Consent, acting, consent
+from recovery.audit import AuditResult, audit
+from recovery.desk.filing import file_ticket, post_notice, recovery_draft
+from recovery.ledger_rows import ItemRow
+from recovery.memory import LedgerMemory, NoMemory
+from recovery.model import Answer, Balance, ItemOutcome, OutageWindow, Plan, Verdict
+from recovery.plan import make_plan
+from recovery.ports import TicketRef
+from recovery.proof import balance
+from recovery.recover import Recovery, open_accounts
+from recovery.wiring import Systems
+
+EXIT_ALL_CLEAR = 0
+EXIT_FAILED = 1
+EXIT_HELD = 3
+EXIT_FINDINGS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverResult:
+    """What one run of a plan came to."""
+
+    plan: Plan
+    consent: Consent
+    items: tuple[ItemRow, ...]
+    after: AuditResult | None
+    balance: Balance | None
+    ticket: TicketRef | None = None
+    notice: str = ""
+    problems: tuple[str, ...] = ()
+    stopped: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 all clear, 1 failed, 3 something is held or left open."""
+        if self.balance is not None and not self.balance.adds_up:
+            return EXIT_FAILED
+        if self.problems:
+            return EXIT_FAILED
+        waiting = [i for i in self.items if i.outcome in (ItemOutcome.HELD, ItemOutcome.OPEN)]
+        return EXIT_HELD if waiting or self.stopped else EXIT_ALL_CLEAR
+
+
+async def audit_window(systems: Systems, window: OutageWindow, *, remember: bool = True) -> AuditResult:
+    """What was due and what happened; reads only."""
+    memory = LedgerMemory(systems.ledger) if remember else NoMemory()
+    accounts = [a for a in systems.accounts if a.name in window.accounts]
+    return await audit(window, accounts, systems.policy, systems.secret, systems.clock, memory, systems.tell)
+
+
+def audit_exit_code(result: AuditResult) -> int:
+    """0 nothing to do, 3 something is uncertain, 4 there are findings."""
+    open_findings = [f for f in result.findings if f.verdict is not Verdict.DONE]
+    if not open_findings:
+        return EXIT_ALL_CLEAR
+    return EXIT_FINDINGS if any(f.verdict is not Verdict.UNCERTAIN for f in open_findings) else EXIT_HELD
+
+
+async def plan_from(systems: Systems, result: AuditResult) -> Plan | None:
+    """A frozen plan over the findings, recorded in the ledger; None when nothing needs anything."""
+    answers: dict[str, Answer] = {}
+    generations: dict[str, int] = {}
+    for finding in result.findings:
+        if finding.verdict is Verdict.DONE:
+            continue
+        given = await systems.ledger.answers(finding.slot.key)
+        if given:
+            answers[finding.slot.key] = given[-1]
+        row = await systems.ledger.item(finding.slot.key)
+        if row is not None and row.generation:
+            generations[finding.slot.key] = row.generation
+    plan = make_plan(
+        result.window, result.findings, systems.policy, systems.secret, systems.clock.now(), generations, answers
+    )
+    if not plan.items:
+        return None
+    await systems.ledger.save_plan(plan)
+    return plan
+
+
+@dataclass(slots=True)
+class Run:
+    """One recovery: the plan, who starts it, and how to stop it."""
+
+    systems: Systems
+    plan: Plan
+    starter: str
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    alarm: Callable[[str], Awaitable[None]] | None = None
+
+    async def recover(self) -> RecoverResult:
+        """Acts, audits again, adds up, files. Raises RefusedError and LedgerError; the rest is in the result."""
+        s = self.systems
+        agreed = consent(self.plan, await s.ledger.approvals(self.plan.digest), s.policy, s.clock.now(), self.starter)
+        if not acting(self.plan):
+            agreed = Consent(frozenset(), "")
+        recovery = Recovery(
+            plan=self.plan,
+            accounts=open_accounts(s.accounts),
+            ledger=s.ledger,
+            policy=s.policy,
+            secret=s.secret,
+            clock=s.clock,
+            tell=s.tell,
+            consent=agreed,
+            run_ref=uuid.uuid4().hex,
+            switched_off=s.switched_off,
+            stop=self.stop,
+            alarm=self.alarm,
+        )
+        await recovery.run()
+        items = await self._items()
+        if self.stop.is_set():
+            return RecoverResult(self.plan, agreed, items, None, None, problems=tuple(recovery.problems), stopped=True)
+        s.tell("proof", {"window": self.plan.window.incident_ref})
+        after = await audit_window(s, self.plan.window, remember=False)
+        closing = balance((), after.findings, items)
+        ticket, notice, trouble = await self._file(recovery, closing, items)
+        return RecoverResult(
+            self.plan, agreed, items, after, closing, ticket, notice, (*recovery.problems, *trouble), stopped=False
+        )
+
+    async def _items(self) -> tuple[ItemRow, ...]:
+        """Every item of the incident, and those of this plan that an overlapping incident brought in first."""
+        ledger = self.systems.ledger
+        rows = {r.slot_key: r for r in await ledger.items(incident=self.plan.window.incident_ref)}
+        rows |= {r.slot_key: r for r in await ledger.items(plan=self.plan.digest)}
+        return tuple(rows[k] for k in sorted(rows))
+
+    async def _file(
+        self, recovery: Recovery, closing: Balance, items: Sequence[ItemRow]
+    ) -> tuple[TicketRef | None, str, list[str]]:
+        s, window, trouble = self.systems, self.plan.window, []
+        ticket, notice = None, ""
+        if s.tickets is not None:
+            try:
+                draft = recovery_draft(window, closing, items, recovery.problems)
+                ticket = await file_ticket(recovery.runner, s.secret, window, draft, s.tickets)
+            except Ended as ended:
+                trouble.append(f"The incident ticket could not be filed: {ended.reason}")
+        if s.chat is not None and s.channel:
+            try:
+                notice = await self._tell_channel(recovery, closing, ticket)
+            except Ended as ended:
+                trouble.append(f"The notice could not be posted: {ended.reason}")
+        return ticket, notice, trouble
+
+    async def _tell_channel(self, recovery: Recovery, closing: Balance, ticket: TicketRef | None) -> str:
+        s, window = self.systems, self.plan.window
+        assert s.chat is not None
+        text = (
+            f"Recovery of {window.incident_ref}: {closing.recovered} recovered, {closing.held} held, "
+            f"{closing.skipped} skipped, {closing.doubles} doubles"
+        )
+        lines = [f"{closing.due} due, {closing.done_before} done before us"]
+        if ticket is not None:
+            lines.append(f"Ticket {ticket.key} {ticket.url}".strip())
+        return await post_notice(recovery.runner, s.secret, window, s.channel, text, lines, s.chat)

@@ -1,0 +1,236 @@
+"""Opens everything that settings name: the only place, beside the terminal, that knows concrete clients."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from integrations.dashboard import DashboardClient
+from integrations.http import Sockets, Transport
+from integrations.jira import JiraClient
+from integrations.pro2 import Pro2Client
+from integrations.rate import VENDOR_RATES, Rate, TokenBuckets
+from integrations.slack import SlackClient
+from integrations.tessitura import TessituraClient
+from recovery.errors import ConfigError
+from recovery.ledger import Ledger
+from recovery.model import System
+from recovery.policy import Policy
+from recovery.ports import Account, Chat, Keep, Tell, TicketDesk
+from recovery.settings import AccountSettings, Settings, load_policy, reveal
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class SystemClock:
+    """This machine's clock, shifted for rehearsals by a fixed offset (seconds)."""
+
+    def __init__(self, offset_seconds: float = 0.0) -> None:
+        self._offset = timedelta(seconds=offset_seconds)
+
+    def now(self) -> datetime:
+        """The present in UTC."""
+        return datetime.now(UTC) + self._offset
+
+    def monotonic(self) -> float:
+        """Seconds since boot, suspended time included where the system counts it."""
+        boottime = getattr(time, "CLOCK_BOOTTIME", None)
+        return time.clock_gettime(boottime) if boottime is not None else time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits."""
+        await asyncio.sleep(max(0.0, seconds))
+
+
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """Everything one run works with."""
+
+    settings: Settings
+    policy: Policy
+    clock: SystemClock
+    ledger: Ledger
+    secret: bytes
+    accounts: tuple[Account, ...]
+    tickets: TicketDesk | None
+    chat: Chat | None
+    channel: str
+    tell: Tell
+    switched_off: Callable[[], str]
+
+
+def silent(_what: str, _facts: object) -> None:
+    """Progress that nobody wants to see."""
+
+
+@asynccontextmanager
+async def open_systems(
+    settings: Settings, *, tell: Tell = silent, names: Sequence[str] = (), read_only: bool = False
+) -> AsyncIterator[Systems]:
+    """Opens the ledger and the clients of the named accounts (all when none is named); closes them at the end.
+
+    Raises ConfigError naming the field, LedgerError. No request leaves until something is asked.
+    """
+    policy = load_policy(settings)
+    clock = SystemClock(checked_offset(settings))
+    secret = reveal(settings.marker_key, settings, "marker_key").get_secret_value().encode()
+    async with AsyncExitStack() as stack:
+        ledger = await open_ledger(settings, read_only=read_only)
+        stack.push_async_callback(ledger.close)
+        sockets = Sockets()
+        stack.push_async_callback(sockets.close)
+        make = _Maker(
+            settings, clock, sockets, TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell), ledger.keep
+        )
+        chosen = [a for a in settings.accounts if not names or a.name in names]
+        yield Systems(
+            settings,
+            policy,
+            clock,
+            ledger,
+            secret,
+            tuple(make.account(a) for a in chosen),
+            make.jira(),
+            make.slack(),
+            settings.slack.channel if settings.slack else "",
+            tell,
+            kill_switch(settings),
+        )
+
+
+async def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
+    """The ledger that settings name."""
+    url = settings.ledger.url
+    if settings.ledger.url_at is not None:
+        url = reveal(settings.ledger.url_at, settings, "ledger.url_at").get_secret_value()
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        url = f"sqlite:///{(settings.folder / url.removeprefix('sqlite:///')).resolve()}"
+    state_dir = settings.path(settings.ledger.state_dir)
+    return await Ledger.open(url, state_dir, kill_file=settings.path(settings.kill_file), read_only=read_only)
+
+
+def kill_switch(settings: Settings) -> Callable[[], str]:
+    """Says why nothing may leave: the kill file or `ALLCLEAR_KILL`; one that cannot be read counts as on."""
+    path = settings.path(settings.kill_file)
+
+    def why() -> str:
+        if os.environ.get("ALLCLEAR_KILL"):
+            return "ALLCLEAR_KILL is set"
+        try:
+            return f"the file {path.name} exists" if path.exists() else ""
+        except OSError as error:
+            return f"the kill file cannot be looked at ({error.strerror})"
+
+    return why
+
+
+def checked_offset(settings: Settings) -> float:
+    """The rehearsal's clock offset; ConfigError unless every remote is on this machine."""
+    offset = settings.rehearsal.clock_offset_seconds
+    if offset:
+        outside = [u for u in _urls(settings) if urlsplit(u).hostname not in LOOPBACK]
+        if outside:
+            raise ConfigError(
+                f"rehearsal.clock_offset_seconds: the clock may be shifted for loopback servers only, not for {outside[0]}.",
+                "Remove the [rehearsal] table.",
+            )
+    return offset
+
+
+def _urls(settings: Settings) -> list[str]:
+    urls = [u for a in settings.accounts for u in (a.pro2.base_url, a.dashboard.base_url, a.tessitura.base_url) if u]
+    return urls + [s.base_url for s in (settings.jira, settings.slack) if s is not None]
+
+
+def _rates(settings: Settings) -> dict[tuple[str, str], Rate]:
+    rates: dict[tuple[str, str], Rate] = {}
+    for account in settings.accounts:
+        for system in (System.PRO2, System.DASHBOARD, System.TESSITURA):
+            per_second = getattr(account, system.value).requests_per_second
+            rates[account.name, system.value] = Rate(
+                per_second, max(1.0, per_second if system is not System.PRO2 else 1.0)
+            )
+    return rates
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes clients on shared sockets, one clock, one rate gate and one evidence store."""
+
+    settings: Settings
+    clock: SystemClock
+    sockets: Sockets
+    gate: TokenBuckets
+    keep: Keep
+
+    def account(self, named: AccountSettings) -> Account:
+        """One account's clients."""
+        where = f"accounts.{named.name}"
+        token = self._secret(named.pro2.token, f"{where}.pro2.token")
+        pro2 = Pro2Client(
+            self._transport(System.PRO2, named.name, named.pro2.base_url, Pro2Client.credentials(token), token),
+            named.time_zone,
+        )
+        password = self._secret(named.tessitura.password, f"{where}.tessitura.password")
+        t = named.tessitura
+        tessitura = TessituraClient(
+            self._transport(
+                System.TESSITURA,
+                named.name,
+                t.base_url,
+                TessituraClient.credentials(t.user, t.group, t.location, password),
+                password,
+            ),
+            named.time_zone,
+        )
+        return Account(named.name, named.time_zone, pro2, pro2, self._dashboard(named, where), tessitura)
+
+    def _dashboard(self, named: AccountSettings, where: str) -> DashboardClient:
+        if named.dashboard.mode == "assisted" or named.dashboard.token is None:
+            raise ConfigError(f"{where}.dashboard.mode: assisted mode is not available yet.", 'Use mode = "bridge".')
+        token = self._secret(named.dashboard.token, f"{where}.dashboard.token")
+        return DashboardClient(
+            self._transport(
+                System.DASHBOARD, named.name, named.dashboard.base_url, DashboardClient.credentials(token), token
+            )
+        )
+
+    def jira(self) -> JiraClient | None:
+        """The ticket desk, if one is configured."""
+        named = self.settings.jira
+        if named is None:
+            return None
+        token = self._secret(named.token, "jira.token")
+        transport = self._transport(System.JIRA, "", named.base_url, JiraClient.credentials(named.email, token), token)
+        return JiraClient(transport, named.project, named.issue_type, site_url=named.browse_url or named.base_url)
+
+    def slack(self) -> SlackClient | None:
+        """The chat, if one is configured."""
+        named = self.settings.slack
+        if named is None:
+            return None
+        token = self._secret(named.token, "slack.token")
+        return SlackClient(self._transport(System.SLACK, "", named.base_url, SlackClient.credentials(token), token))
+
+    def _secret(self, at: Any, field: str) -> str:
+        return reveal(at, self.settings, field).get_secret_value()
+
+    def _transport(self, system: System, account: str, url: str, headers: dict[str, str], secret: str) -> Transport:
+        return Transport(
+            system=system.value,
+            account=account,
+            base_url=url,
+            headers=headers,
+            sockets=self.sockets,
+            clock=self.clock,
+            gate=self.gate,
+            keep=self.keep,
+            secrets=(secret,),
+        )
