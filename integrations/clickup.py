@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from integrations.http import CapabilityManifest, Fields, Reply, Transport, segment
+from integrations.plaintext import plain
 from recovery.desk.ports import BoardTask, BoardTaskDraft
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
 
@@ -26,25 +27,25 @@ _MOST_PAGES = 50
 _CLOSED = ("closed", "done")
 
 
-def headers(token: str) -> Mapping[str, str]:
-    """The credentials as ClickUp wants them: a personal token bare, an OAuth token with Bearer."""
-    return {"Authorization": token if token.startswith("pk_") else f"Bearer {token}"}
-
-
 class ClickUp:
     """One workspace; the transport's base URL ends in /api/v2. `key_field` is the id of the text field for markers."""
 
-    def __init__(self, transport: Transport, *, key_field: str, manifest: CapabilityManifest | None = None) -> None:
+    def __init__(self, transport: Transport, *, key_field: str, proven: CapabilityManifest | None = None) -> None:
         self._transport, self._key_field = transport, key_field
-        self._manifest = manifest or CapabilityManifest(System.CLICKUP.value)
+        self._proven = proven or CapabilityManifest(System.CLICKUP.value)
+
+    @staticmethod
+    def credentials(token: str) -> Mapping[str, str]:
+        """The credentials as ClickUp wants them: a personal token bare, an OAuth token with Bearer."""
+        return {"Authorization": token if token.startswith("pk_") else f"Bearer {token}"}
 
     def manifest(self) -> CapabilityManifest:
         """What the workspace is proven to do."""
-        return self._manifest
+        return self._proven
 
-    async def ping(self) -> None:
-        """Raises AuthFailed or Unavailable when the board cannot be used now."""
-        await self.whoami()
+    async def ping(self) -> str:
+        """One sentence for `doctor`; raises AuthFailed or Unavailable when the board cannot be used now."""
+        return f"signed in as {await self.whoami()}"
 
     async def whoami(self) -> str:
         """The user the token belongs to."""
@@ -130,7 +131,7 @@ class ClickUp:
 
 
 def _body(draft: BoardTaskDraft) -> dict[str, Any]:
-    body: dict[str, Any] = {"name": draft.title, "description": draft.text, "priority": draft.priority}
+    body: dict[str, Any] = {"name": plain(draft.title), "description": draft.text, "priority": draft.priority}
     if draft.status:
         body["status"] = draft.status
     if draft.due_at is not None:

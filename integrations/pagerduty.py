@@ -20,6 +20,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from integrations.http import CapabilityManifest, Fields, Reply, Transport
+from integrations.plaintext import plain
 from recovery.desk.ports import Page, PageDraft, PageStatus
 from recovery.errors import RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
@@ -32,11 +33,6 @@ MOST_LINKS = 10
 """With these an event stays below the vendor's 512 KB even when every character needs twelve bytes of JSON; a larger
 one would be refused and nobody paged."""
 LOOK_SECONDS = 5.0
-
-
-def headers(token: str) -> Mapping[str, str]:
-    """The credentials and the version header of REST v2."""
-    return {"Authorization": f"Token token={token}", "Accept": "application/vnd.pagerduty+json;version=2"}
 
 
 class PagerDuty:
@@ -53,22 +49,27 @@ class PagerDuty:
         routing_key: str,
         service: str,
         sender: str,
-        manifest: CapabilityManifest | None = None,
+        proven: CapabilityManifest | None = None,
     ) -> None:
         self._events, self._rest = events, rest
         self._routing_key, self._service, self._sender = routing_key, service, sender
-        self._manifest = manifest or CapabilityManifest(System.PAGERDUTY.value)
+        self._proven = proven or CapabilityManifest(System.PAGERDUTY.value)
 
     def __repr__(self) -> str:
         return f"PagerDuty(service={self._service!r})"
 
+    @staticmethod
+    def credentials(token: str) -> Mapping[str, str]:
+        """The credentials and the version header of REST v2."""
+        return {"Authorization": f"Token token={token}", "Accept": "application/vnd.pagerduty+json;version=2"}
+
     def manifest(self) -> CapabilityManifest:
         """What the service is proven to do."""
-        return self._manifest
+        return self._proven
 
-    async def ping(self) -> None:
-        """Raises AuthFailed or Unavailable when pages cannot be looked up now. The routing key cannot be tried."""
-        await self.whoami()
+    async def ping(self) -> str:
+        """One sentence for `doctor`; raises AuthFailed or Unavailable. Only a page can try the routing key."""
+        return f"signed in as {await self.whoami()}"
 
     async def whoami(self) -> str:
         """Reads one incident of the service with the REST token."""
@@ -103,15 +104,15 @@ class PagerDuty:
         if known is not None:
             return WriteResult(AttemptOutcome.APPLIED, ref=draft.dedup_key, detail="the page is open already")
         payload = {
-            "summary": _cut(draft.summary, LONGEST_SUMMARY) or "incident",
-            "source": _cut(draft.source, 200) or "allclear",
+            "summary": plain(draft.summary, LONGEST_SUMMARY) or "incident",
+            "source": plain(draft.source, 200) or "allclear",
             "severity": draft.severity,
             "custom_details": {
-                _cut(name, 100): _cut(value, LONGEST_DETAIL)
+                plain(name, 100): _cut(value, LONGEST_DETAIL)
                 for name, value in list(draft.details.items())[:MOST_DETAILS]
             },
         }
-        links = [{"href": href, "text": _cut(text, 200)} for href, text in map(_link, draft.links[:MOST_LINKS])]
+        links = [{"href": href, "text": plain(text, 200)} for href, text in map(_link, draft.links[:MOST_LINKS])]
         return await self._event(
             "trigger", draft.dedup_key, attempt, {"payload": payload, "links": links, "client": "allclear"}
         )
@@ -136,7 +137,7 @@ class PagerDuty:
         details = "\n".join(f"{name}: {_cut(value, LONGEST_DETAIL)}" for name, value in draft.details.items())
         incident: dict[str, Any] = {
             "type": "incident",
-            "title": _cut(draft.summary, LONGEST_SUMMARY) or "incident",
+            "title": plain(draft.summary, LONGEST_SUMMARY) or "incident",
             "service": {"id": self._service, "type": "service_reference"},
             "incident_key": draft.dedup_key,
             "body": {"type": "incident_body", "details": details},

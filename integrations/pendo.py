@@ -26,28 +26,28 @@ NO_WRITE_ACCESS = (
     "the integration key may not switch guides: allow write access for it in Pendo (Settings, Integrations, "
     "Integration keys) or switch the guide by hand"
 )
-_DIRECTLY = 403
-
-
-def headers(key: str) -> Mapping[str, str]:
-    """The credentials as Pendo wants them."""
-    return {"x-pendo-integration-key": key}
+_FORBIDDEN = 403
 
 
 class Pendo:
     """One Pendo subscription; the region is in the transport's base URL (app, us1.app, app.eu, app.au, app.jpn)."""
 
-    def __init__(self, transport: Transport, *, manifest: CapabilityManifest | None = None) -> None:
+    def __init__(self, transport: Transport, *, proven: CapabilityManifest | None = None) -> None:
         self._transport = transport
-        self._manifest = manifest or CapabilityManifest(System.PENDO.value)
+        self._proven = proven or CapabilityManifest(System.PENDO.value)
+
+    @staticmethod
+    def credentials(key: str) -> Mapping[str, str]:
+        """The credentials as Pendo wants them."""
+        return {"x-pendo-integration-key": key}
 
     def manifest(self) -> CapabilityManifest:
         """What the subscription is proven to do."""
-        return self._manifest
+        return self._proven
 
-    async def ping(self) -> None:
-        """Raises AuthFailed or Unavailable when the key cannot be used now."""
-        await self.whoami()
+    async def ping(self) -> str:
+        """One sentence for `doctor`; raises AuthFailed or Unavailable when the key cannot be used now."""
+        return f"signed in as {await self.whoami()}"
 
     async def whoami(self) -> str:
         """Verifies the key, and says whether it may write as far as Pendo tells."""
@@ -96,7 +96,7 @@ class Pendo:
         result = await self._transport.write(
             attempt, op, "PUT", path, judge=judge, json=body, content_type_ok=lambda kind: "html" not in kind
         )
-        if result.exchange is not None and result.exchange.status == _DIRECTLY:
+        if result.exchange is not None and result.exchange.status == _FORBIDDEN:
             return replace(result, outcome=AttemptOutcome.REJECTED, detail=NO_WRITE_ACCESS, auth_failed=True)
         if result.outcome is not AttemptOutcome.APPLIED:
             return result

@@ -169,8 +169,8 @@ class Smtp:
             system=System.SMTP.value, note="a lost answer cannot be looked up; the Message-ID names the action"
         )
 
-    async def ping(self) -> None:
-        """Connect, secure, log in, NOOP; raises AuthFailed, Refused or Unavailable. Nothing is sent."""
+    async def ping(self) -> str:
+        """One sentence for `doctor`, after signing in; raises AuthFailed, Refused or Unavailable. Sends no mail."""
         try:
             async with asyncio.timeout(COMMAND_SECONDS), self._dialogue() as dialogue:
                 await dialogue.command("NOOP", "NOOP", 250)
@@ -178,6 +178,7 @@ class Smtp:
             raise _read_error(answer) from None
         except _LOST as problem:
             raise Unavailable(System.SMTP.value, "", type(problem).__name__) from None
+        return f"{self._host}:{self._port} answers{f' and takes the login of {self._user}' if self._user else ''}"
 
     async def send(self, draft: MailDraft, attempt: OpenAttempt) -> WriteResult:
         """Hand the mail to the server; `ref` is the Message-ID (without brackets).

@@ -26,26 +26,26 @@ _MOST_UNRESOLVED_PAGES = 20
 _MOST_RECENT_PAGES = 5
 
 
-def headers(key: str) -> Mapping[str, str]:
-    """The credentials as Statuspage wants them."""
-    return {"Authorization": f"OAuth {key}"}
-
-
 class Statuspage:
     """One page. `find` looks at all unresolved and the newest 500 incidents."""
 
-    def __init__(self, transport: Transport, *, page: str, manifest: CapabilityManifest | None = None) -> None:
+    def __init__(self, transport: Transport, *, page: str, proven: CapabilityManifest | None = None) -> None:
         self._transport = transport
         self._path = f"/pages/{segment(page)}"
-        self._manifest = manifest or CapabilityManifest(System.STATUSPAGE.value)
+        self._proven = proven or CapabilityManifest(System.STATUSPAGE.value)
+
+    @staticmethod
+    def credentials(key: str) -> Mapping[str, str]:
+        """The credentials as Statuspage wants them."""
+        return {"Authorization": f"OAuth {key}"}
 
     def manifest(self) -> CapabilityManifest:
         """What the page is proven to do."""
-        return self._manifest
+        return self._proven
 
-    async def ping(self) -> None:
-        """Raises AuthFailed or Unavailable when the page cannot be used now."""
-        await self.whoami()
+    async def ping(self) -> str:
+        """One sentence for `doctor`; raises AuthFailed or Unavailable when the page cannot be used now."""
+        return f"signed in as {await self.whoami()}"
 
     async def whoami(self) -> str:
         """Reads the page's components, which needs the key and the page; the answer names the page only."""
@@ -107,7 +107,7 @@ class Statuspage:
             return WriteResult(AttemptOutcome.REJECTED, detail=detail)
         result = await self._transport.write(attempt, op, method, path, judge=judge, json={"incident": body})
         if result.exchange is not None and result.exchange.status == 420:
-            limited = self._manifest.limits_before_executing
+            limited = self._proven.limits_before_executing
             outcome = AttemptOutcome.NOT_APPLIED if limited else AttemptOutcome.UNKNOWN
             return replace(result, outcome=outcome, detail="420 rate limited")
         return result

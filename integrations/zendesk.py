@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.oauth import OAuth
+from integrations.plaintext import plain
 from recovery.desk.ports import BulkJob, CustomerTicket, CustomerTicketDraft, TicketComment
 from recovery.errors import AuthFailed, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
@@ -46,19 +47,19 @@ class Zendesk:
     """
 
     def __init__(
-        self, transport: Transport, *, site: str, oauth: OAuth | None = None, manifest: CapabilityManifest | None = None
+        self, transport: Transport, *, site: str, oauth: OAuth | None = None, proven: CapabilityManifest | None = None
     ) -> None:
         self._transport, self._oauth = transport, oauth
         self._site = site.rstrip("/")
-        self._manifest = manifest or CapabilityManifest(System.ZENDESK.value)
+        self._proven = proven or CapabilityManifest(System.ZENDESK.value)
 
     def manifest(self) -> CapabilityManifest:
         """What this account's Zendesk is proven to do."""
-        return self._manifest
+        return self._proven
 
-    async def ping(self) -> None:
-        """Raises AuthFailed or Unavailable when the desk cannot be used now."""
-        await self.whoami()
+    async def ping(self) -> str:
+        """One sentence for `doctor`; raises AuthFailed or Unavailable when the desk cannot be used now."""
+        return f"signed in as {await self.whoami()}"
 
     async def whoami(self) -> str:
         """The user behind the credentials; AuthFailed also for the anonymous user, whom Zendesk reports with 200."""
@@ -112,7 +113,7 @@ class Zendesk:
         """Create the ticket; `ref` is its id. A key known to the desk with other words means it exists: adopted."""
         ticket: dict[str, Any] = {
             "external_id": draft.marker,
-            "subject": _cut(draft.subject),
+            "subject": plain(draft.subject, LONGEST_SUBJECT),
             "comment": {"body": draft.text, "public": draft.public},
             "requester": {"name": draft.requester_name or draft.requester_email, "email": draft.requester_email},
             "priority": draft.priority,
@@ -324,8 +325,3 @@ def _judge_job(reply: Reply) -> WriteResult | None:
 def _not_sent(problem: RemoteError) -> WriteResult:
     refused = isinstance(problem, AuthFailed)
     return WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {problem}", auth_failed=refused)
-
-
-def _cut(subject: str) -> str:
-    line = " ".join(subject.split())
-    return line if len(line) <= LONGEST_SUBJECT else line[: LONGEST_SUBJECT - 1] + "…"

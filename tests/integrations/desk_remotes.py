@@ -13,7 +13,6 @@ from typing import Any, TypeAlias
 
 import httpx
 
-from integrations import clickup, pagerduty, pendo, statuspage
 from integrations.clickup import ClickUp
 from integrations.pagerduty import PagerDuty
 from integrations.pendo import Pendo
@@ -192,7 +191,7 @@ def pagerduty_client(bench: Any, remote: Remote, **proven: bool) -> tuple[PagerD
         remote,
         system="pagerduty",
         base_url="https://api.pagerduty.com",
-        headers=pagerduty.headers(TOKENS["pagerduty"]),
+        headers=PagerDuty.credentials(TOKENS["pagerduty"]),
         secrets=(TOKENS["pagerduty"],),
         limited_before_execute=limited,
         read_retries=0,
@@ -220,7 +219,7 @@ def clickup_client(bench: Any, remote: Remote, **proven: bool) -> tuple[ClickUp,
         remote,
         system="clickup",
         base_url="https://api.clickup.com/api/v2",
-        headers=clickup.headers(TOKENS["clickup"]),
+        headers=ClickUp.credentials(TOKENS["clickup"]),
         limited_before_execute=proven.get("limits_before_executing", False),
     )
     return ClickUp(one.transport, key_field=FIELD), one
@@ -231,7 +230,7 @@ def pendo_client(bench: Any, remote: Remote, **proven: bool) -> tuple[Pendo, Any
         remote,
         system="pendo",
         base_url="https://app.pendo.io",
-        headers=pendo.headers(TOKENS["pendo"]),
+        headers=Pendo.credentials(TOKENS["pendo"]),
         limited_before_execute=proven.get("limits_before_executing", False),
     )
     return Pendo(one.transport), one
@@ -243,11 +242,11 @@ def statuspage_client(bench: Any, remote: Remote, **proven: bool) -> tuple[Statu
         remote,
         system="statuspage",
         base_url="https://api.statuspage.io/v1",
-        headers=statuspage.headers(TOKENS["statuspage"]),
+        headers=Statuspage.credentials(TOKENS["statuspage"]),
         limited_before_execute=limited,
     )
     manifest = CapabilityManifest("statuspage", limits_before_executing=limited)
-    return Statuspage(one.transport, page="pg1", manifest=manifest), one
+    return Statuspage(one.transport, page="pg1", proven=manifest), one
 
 
 # ---- writes --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from desk_remotes import FIELD, MARKER, TOKENS, board_task, clickup_client, clickup_remote, reply, sent, task_draft
 
-from integrations import clickup
+from integrations.clickup import ClickUp
 from recovery.errors import BadReply, NotFound
 from recovery.model import AttemptOutcome
 
@@ -94,5 +94,5 @@ async def test_an_update_answered_for_another_task_is_unknown(bench: Callable[..
 
 
 def test_a_personal_token_goes_bare_and_an_oauth_token_as_bearer() -> None:
-    assert clickup.headers("pk_1")["Authorization"] == "pk_1"
-    assert clickup.headers(TOKENS["clickup"])["Authorization"] == f"Bearer {TOKENS['clickup']}"
+    assert ClickUp.credentials("pk_1")["Authorization"] == "pk_1"
+    assert ClickUp.credentials(TOKENS["clickup"])["Authorization"] == f"Bearer {TOKENS['clickup']}"

@@ -10,7 +10,6 @@ from desk_remotes import MARKER, TOKENS, status_draft, task_draft
 from remote_bench import WallClock
 from twins import Twin, served
 
-from integrations import clickup, pendo, statuspage
 from integrations.clickup import ClickUp
 from integrations.pendo import Pendo
 from integrations.smtp import Smtp
@@ -34,11 +33,11 @@ NEVER_DONE = ["500", "503", "reset-before", "html-before", "redirect"]
 
 
 def board_of(twin: Twin, state: ClickUpState) -> ClickUp:
-    return ClickUp(twin.transport("/api/v2", headers=clickup.headers(state.token)), key_field="field-key")
+    return ClickUp(twin.transport("/api/v2", headers=ClickUp.credentials(state.token)), key_field="field-key")
 
 
 def page_of(twin: Twin, state: StatuspageState) -> Statuspage:
-    return Statuspage(twin.transport("/v1", headers=statuspage.headers(state.key)), page=state.page)
+    return Statuspage(twin.transport("/v1", headers=Statuspage.credentials(state.key)), page=state.page)
 
 
 def on_list(status: str = "to do") -> BoardTaskDraft:
@@ -127,7 +126,7 @@ async def test_a_guide_whose_answer_is_lost_can_be_switched_again_to_the_same_en
     world = World(tmp_path)
     state = PendoState(world, TOKENS["pendo"])
     async with served(world, "pendo", pendo_app(world, state)) as twin:
-        guides = Pendo(twin.transport(headers=pendo.headers(state.key)))
+        guides = Pendo(twin.transport(headers=Pendo.credentials(state.key)))
         twin.fault("guide_state", kind)
         await guides.set_guide_state("guide-resolved", "public", twin.attempt(deadline_seconds=0.4))
         assert (await guides.guide_state("guide-resolved")).shown
@@ -140,7 +139,7 @@ async def test_a_guide_that_says_it_is_down_but_is_not_is_unknown(tmp_path: Path
     world = World(tmp_path)
     state = PendoState(world, TOKENS["pendo"])
     async with served(world, "pendo", pendo_app(world, state)) as twin:
-        guides = Pendo(twin.transport(headers=pendo.headers(state.key)))
+        guides = Pendo(twin.transport(headers=Pendo.credentials(state.key)))
         await guides.set_guide_state("guide-resolved", "public", twin.attempt())
         twin.fault("guide_state", "no-effect-ok")
         result = await guides.set_guide_state("guide-resolved", "disabled", twin.attempt())
@@ -151,7 +150,7 @@ async def test_a_wrong_pendo_key_is_a_failed_sign_in(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with served(world, "pendo", pendo_app(world, PendoState(world, TOKENS["pendo"]))) as twin:
         with pytest.raises(AuthFailed):
-            await Pendo(twin.transport(headers=pendo.headers("canary-wrong-key"))).ping()
+            await Pendo(twin.transport(headers=Pendo.credentials("canary-wrong-key"))).ping()
 
 
 def mail_attempt() -> OpenAttempt:

@@ -13,7 +13,6 @@ import pytest
 from desk_remotes import INCIDENT, KEY, ROUTING_KEY, TOKENS, page_draft, pagerduty_client, pagerduty_remote, reply, sent
 from twins import Twin, served
 
-from integrations import pagerduty
 from integrations.pagerduty import PagerDuty
 from recovery.desk.ports import PageDraft, PageStatus
 from recovery.errors import AuthFailed, BadReply
@@ -29,7 +28,7 @@ async def pager(tmp_path: Path) -> AsyncIterator[tuple[PagerDuty, Twin, PagerDut
     world = World(tmp_path)
     state = PagerDutyState(ROUTING_KEY, TOKENS["pagerduty"])
     async with served(world, "pagerduty", build_app(world, state)) as twin:
-        rest = twin.transport(headers=pagerduty.headers(state.token), secrets=(state.token,))
+        rest = twin.transport(headers=PagerDuty.credentials(state.token), secrets=(state.token,))
         events = twin.transport(headers={}, secrets=(ROUTING_KEY,))
         client = PagerDuty(
             events=events, rest=rest, routing_key=ROUTING_KEY, service=state.service, sender=state.sender
