@@ -32,7 +32,7 @@ _PHONE_FIELD = re.compile(
 )
 _PHONE = re.compile(r"(?<![\w+-])\+\d(?:[ ()./-]?\d){7,14}(?!\w)")
 _SUSPECT_IN_URL = re.compile(rf"[@#\\]|%40|%23|(?:\+|%2B)\d|[?&](?:\w+%5B)?{_CREDENTIAL}", re.IGNORECASE)
-_MAIL = re.compile(r"[A-Za-z0-9.!#$%'*+=^_`{|}~-]{1,64}(?:@|%40|\\u0040)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}(?:@|%40|\\u0040)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 
 
 def mail_tag(address: str) -> str:
@@ -62,7 +62,8 @@ def redact_text(text: str, forms: tuple[str, ...] = ()) -> str:
             text = text.replace(form, HIDDEN)
     text = _SECRET_FIELD.sub(rf'\1"{HIDDEN}"', text)
     text = _PHONE_FIELD.sub(rf'\1"{HIDDEN}"', text)
-    text = _MAIL.sub(lambda found: mail_tag(found[0].replace("%40", "@").replace(r"\u0040", "@")), text)
+    if "@" in text or "%40" in text or r"\u0040" in text:
+        text = _MAIL.sub(lambda found: mail_tag(found[0].replace("%40", "@").replace(r"\u0040", "@")), text)
     return _PHONE.sub(HIDDEN, text)
 
 

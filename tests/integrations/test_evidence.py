@@ -44,7 +44,7 @@ def test_credentials_and_numbers_go_and_the_rest_stays(given_text: str, kept: st
 
 
 @given(st.emails())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_address_survives_and_the_same_person_stays_recognisable(address: str) -> None:
     kept = redact_text(json.dumps({"email": address}))
     assert address not in kept
