@@ -9,8 +9,7 @@ import functools
 import json
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -20,60 +19,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.slack_messages import Channel, SlackError, SlackKnobs, SlackState, checked_content
 from sandbox.wire import Json, flag, same, token_after, whole_number
 from sandbox.world import World
 
-LONGEST_TEXT = 40000
-MOST_BLOCKS = 50
-TEXT_LIMITS = {"header": 150, "section": 3000}
+__all__ = ["SlackKnobs", "SlackState", "build_app"]
+
 KEY_NAMES = ("action_key", "effect_key", "key")
 _NO_EFFECT = frozenset({"no-effect-ok"})
-
-
-@dataclass
-class SlackKnobs:
-    """`post_interval_seconds` above 0 makes a second message to one channel within it a 429 (Slack: about 1 s)."""
-
-    post_interval_seconds: float = 0.0
-    token_error: str = ""  # such as "account_inactive" or "token_revoked": what every call answers
-
-
-@dataclass
-class Channel:
-    """One channel; messages oldest first, as Slack keeps them but for what only some calls show."""
-
-    channel_id: str
-    name: str
-    member: bool = True
-    archived: bool = False
-    messages: list[Json] = field(default_factory=list)
-    posted_at: datetime | None = None
-
-
-class SlackState:
-    """One workspace with one bot."""
-
-    def __init__(self, token: str, *, team: str = "T0TEAM", bot_user: str = "U0BOT") -> None:
-        self.token = token
-        self.team = team
-        self.bot_user = bot_user
-        self.channels: dict[str, Channel] = {}
-        self.knobs = SlackKnobs()
-        self._last_ts = 0
-
-    def add_channel(self, channel_id: str, name: str, *, member: bool = True, archived: bool = False) -> Channel:
-        """Add a channel; without `member` the bot was never invited."""
-        made = self.channels[channel_id] = Channel(channel_id, name, member, archived)
-        return made
-
-    def next_ts(self, now: datetime) -> str:
-        """A message's ts: seconds with six decimals, never the same twice and never going back."""
-        self._last_ts = max(int(now.timestamp() * 1_000_000), self._last_ts + 1)
-        return f"{self._last_ts // 1_000_000}.{self._last_ts % 1_000_000:06d}"
-
-
-class SlackError(Exception):
-    """An answer with ok false and this error word."""
 
 
 Handler = Callable[[World, SlackState, Json], Json]
@@ -99,17 +52,6 @@ async def _arguments(request: Request) -> Json:
     return given
 
 
-def _structure(given: Json, name: str, error: str) -> Any:
-    """An argument that is a JSON value, or the same as text when it came in a form."""
-    value = given.get(name)
-    if isinstance(value, str) and value:
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise SlackError(error) from None
-    return value or None
-
-
 def _truth(value: Any) -> bool:
     return value is True or (isinstance(value, str) and flag(value))
 
@@ -122,50 +64,6 @@ def _channel(state: SlackState, given: Json) -> Channel:
     if found is None:
         raise SlackError("channel_not_found")
     return found
-
-
-def _checked_blocks(given: Json) -> list[Json]:
-    blocks = _structure(given, "blocks", "invalid_blocks_format")
-    if blocks is None:
-        return []
-    if not isinstance(blocks, list) or len(blocks) > MOST_BLOCKS:
-        raise SlackError("invalid_blocks")
-    for block in blocks:
-        if not isinstance(block, dict) or not isinstance(block.get("type"), str):
-            raise SlackError("invalid_blocks")
-        text = block.get("text")
-        words = text.get("text") if isinstance(text, dict) else ""
-        if isinstance(text, dict) and (not words or len(words) > TEXT_LIMITS.get(block["type"], LONGEST_TEXT)):
-            raise SlackError("invalid_blocks")
-        if block["type"] == "header" and (not isinstance(text, dict) or text.get("type") != "plain_text"):
-            raise SlackError("invalid_blocks")
-    return blocks
-
-
-def _checked_metadata(given: Json) -> Json | None:
-    metadata = _structure(given, "metadata", "invalid_metadata_format")
-    if metadata is None:
-        return None
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("event_type"), str):
-        raise SlackError("invalid_metadata_format")
-    if not isinstance(metadata.get("event_payload"), dict):
-        raise SlackError("invalid_metadata_format")
-    return metadata
-
-
-def _checked_content(given: Json) -> Json:
-    text, blocks = str(given.get("text") or ""), _checked_blocks(given)
-    if not text and not blocks and not given.get("attachments"):
-        raise SlackError("no_text")
-    if len(text) > LONGEST_TEXT:
-        raise SlackError("msg_too_long")
-    content: Json = {"text": text}
-    if blocks:
-        content["blocks"] = blocks
-    metadata = _checked_metadata(given)
-    if metadata is not None:
-        content["metadata"] = metadata
-    return content
 
 
 def _key_in(metadata: Json | None) -> str:
@@ -206,7 +104,7 @@ def _post_message(world: World, state: SlackState, given: Json) -> Json:
         raise SlackError("is_archived")
     if not channel.member:
         raise SlackError("not_in_channel")
-    content = _checked_content(given)
+    content = checked_content(given)
     thread = given.get("thread_ts") or None
     if thread is not None and _find(channel, thread) is None:
         raise SlackError("thread_not_found")
@@ -255,7 +153,7 @@ def _update(world: World, state: SlackState, given: Json) -> Json:
         raise SlackError("message_not_found")
     if message["user"] != state.bot_user:
         raise SlackError("cant_update_message")
-    content = _checked_content(given)
+    content = checked_content(given)
     message.pop("blocks", None)
     message.update(content)
     message["edited"] = {"user": state.bot_user, "ts": state.next_ts(world.now())}
