@@ -15,7 +15,7 @@ from recovery.case_outcome import summary_lines
 from recovery.case_records import Effect, Escalation, effect_data
 from recovery.casework import Office, look_up, person_named
 from recovery.diagnosis import NOT_KNOWN, Diagnosis, fill, values_of
-from recovery.errors import RefusedError, UsageError
+from recovery.errors import LedgerConflict, RefusedError, UsageError
 from recovery.model import ActionKind
 from recovery.playbook import Contact, Playbook, ReasonKind, Route, Stage
 
@@ -203,7 +203,12 @@ async def escalate(
         "missing": list(package.missing),
         "effects": [effect_data(e) for e in effects],
     }
-    await office.add(case, "escalated", person_named(by), data)
+    try:
+        await office.add(case, "escalated", person_named(by), data)
+    except LedgerConflict:
+        # Somebody moved the case meanwhile: their escalation of this stage is the one, anything else is told.
+        if stage.id not in (await office.load(ref)).escalations:
+            raise
     return (await office.load(ref)).escalations[stage.id]
 
 

@@ -6,7 +6,7 @@ once, and `record_effect` notes what came of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -187,10 +187,15 @@ async def record_effect(office: Office, ref: str, effect: Effect, remote_ref: st
 
 
 def summary_lines(playbook: Playbook, case: Case, diagnosis: Diagnosis) -> tuple[str, ...]:
-    """The case in lines of plain text, for an internal note: checks, reasons, references."""
-    checks: Mapping[str, str] = {c.id: c.title for c in playbook.checks}
+    """The case in lines of plain text, for an internal note: checks, where to look, reasons, references."""
+    checks = {c.id: c for c in playbook.checks}
     lines = [f"Case {case.ref}, playbook {playbook.title} version {case.version}, account {case.account}"]
-    lines += [f"{checks[r.check]}: {r.state} ({r.summary}) by {r.by}" for r in case.results.values()]
+    lines += [f"{checks[r.check].title}: {r.state} ({r.summary}) by {r.by}" for r in case.results.values()]
+    lines += [
+        f"Where to look: {checks[r.check].menu_path} {r.link}".rstrip()
+        for r in case.results.values()
+        if checks[r.check].menu_path
+    ]
     lines += [f"Found: {h.title}. {h.resolution}" for h in diagnosis.hits]
     lines += [f"Open: {s.text}" for s in diagnosis.steps]
     lines.append(f"Reference cases: {case.references.said if case.references else 'not searched'}")

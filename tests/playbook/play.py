@@ -95,6 +95,7 @@ class MemoryStreams:
         data: Mapping[str, object],
         expected_seq: int | None = None,
     ) -> int:
+        await asyncio.sleep(0)
         lines = self.lines.setdefault(stream, [])
         if expected_seq is not None and expected_seq != len(lines):
             raise LedgerConflict(f"{stream} has moved to {len(lines)}")
@@ -102,6 +103,7 @@ class MemoryStreams:
         return len(lines)
 
     async def stream(self, name: str) -> tuple[Line, ...]:
+        await asyncio.sleep(0)
         return tuple(self.lines.get(name, ()))
 
 

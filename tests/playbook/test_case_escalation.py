@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,23 @@ async def test_the_cross_functional_escalation_opens_one_child_ticket_per_case_a
     assert table.kinds().count("escalated") == 1
     links = [e for e in first.effects if e.kind is ActionKind.TICKET_LINK]
     assert [e.payload["parent"] for e in links] == ["4711"]
+
+
+@pytest.mark.requirement("R000.42")
+async def test_two_people_who_escalate_at_once_open_one_escalation(tmp_path: Path) -> None:
+    table = await ready(tmp_path)
+    first, second = await asyncio.gather(up(table), up(table))
+    assert first == second
+    assert table.kinds().count("escalated") == 1
+
+
+@pytest.mark.requirement("E.3")
+async def test_tickets_carry_the_menu_path_and_the_deep_link(tmp_path: Path) -> None:
+    table = await ready(tmp_path)
+    for stage_id, kind in (("sme", ActionKind.TICKET_COMMENT), ("cross_functional", ActionKind.TICKET)):
+        effect = next(e for e in (await up(table, stage_id)).effects if e.kind is kind)
+        where = "Where to look: CPaaS panel > Settings > General Settings > Link Tracking "
+        assert where + "https://panel.example/settings/general#link-tracking" in effect.payload["paragraphs"]
 
 
 @pytest.mark.requirement("R000.44")
