@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
+from itertools import pairwise
 from typing import Literal
 
 from recovery.desk import announce, ticket
@@ -60,11 +60,12 @@ def batches(effects: Sequence[Effect]) -> Iterator[tuple[Effect, ...]]:
 
     A batch may be sent as one `CustomerDesk.update_many`; each effect in it keeps its own key and its own result.
     """
-    for (many, _), group in groupby(effects, key=lambda e: (_bulk(e), e.slot)):
-        members = list(group)
-        size = BULK if many else 1
-        for start in range(0, len(members), size):
-            yield tuple(members[start : start + size])
+    groups: dict[str, list[Effect]] = {}
+    for effect in effects:
+        groups.setdefault(effect.slot if _bulk(effect) else effect.name, []).append(effect)
+    for members in groups.values():
+        for start in range(0, len(members), BULK):
+            yield tuple(members[start : start + BULK])
 
 
 def ticket_of(incident: Incident, report: Report) -> Delivery | None:
@@ -284,8 +285,7 @@ def switches_guides(incident: Incident, settings: DeskSettings) -> bool:
 
 def _status_page(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
     """One public incident per opening: created with the first words, then brought up to the present ones."""
-    reopened_at = incident.reopenings[-1].at if incident.reopenings else None
-    posts = [p for p in incident.posts if reopened_at is None or p.at >= reopened_at]
+    posts = _posts_since_opening(incident)
     if not posts or incident.scope not in settings.desk.announcements.status_page_scopes:
         return
     place = f"{incident.ref}/{incident.generation}"
@@ -296,6 +296,13 @@ def _status_page(incident: Incident, _now: datetime, settings: DeskSettings) -> 
     if opened is not None and len(posts) > 1:
         payload = {"op": "update", "ref": opened.ref, "draft": _status_draft(posts[-1], settings)}
         yield _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{posts[-1].n}", payload)
+
+
+def _posts_since_opening(incident: Incident) -> tuple[Post, ...]:
+    """The posts of the present opening: those after the last resolved one that another phase followed."""
+    pairs = enumerate(pairwise(incident.posts), 1)
+    reopened = [n for n, (a, b) in pairs if a.phase == "resolved" and b.phase != "resolved"]
+    return incident.posts[reopened[-1] :] if reopened else incident.posts
 
 
 def _status_draft(post: Post, settings: DeskSettings) -> StatusDraft:
