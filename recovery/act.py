@@ -230,9 +230,10 @@ class Runner:
         give_up = self.clock.monotonic() + effect.confirm_seconds
         while True:
             look = await self._look(effect)
-            if look.kind == SEEN or self.clock.monotonic() >= give_up:
+            left = give_up - self.clock.monotonic()
+            if look.kind == SEEN or left <= 0:
                 return look
-            await self.clock.sleep(self.policy.waits.poll)
+            await self.clock.sleep(min(self.policy.waits.poll, left))
 
     async def _settle_unknown(self, effect: Effect, row: ActionRow) -> None:
         """Only reading settles it; "absent" needs the whole settle time and three looks (reliability.md, 2.7)."""

@@ -6,7 +6,7 @@ original is read again before the copy is armed and until it leaves; if the orig
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
@@ -92,6 +92,7 @@ class _Resend:
                     confirm=self._confirm_stopped,
                     repeatable=True,
                     settle_seconds=c.policy.waits.settle_copy,
+                    look_first=False,
                 )
             )
         except Ended as ended:
@@ -114,13 +115,14 @@ class _Resend:
 
     async def _confirm_stopped(self) -> Look:
         """Two reads apart with the counters flat; one read right after the call proves nothing."""
-        first = await self._look_stopped()
-        before = (await self._original()).send_amt
+        first = await self._original()
         await self.context.clock.sleep(self.context.policy.waits.stop_check)
-        second = await self._look_stopped()
-        if first.kind == SEEN and second.kind == SEEN and (await self._original()).send_amt == before:
-            return second
-        return replace(second, kind=ABSENT if second.kind == ABSENT else CANNOT_TELL)
+        second = await self._original()
+        word = STATUS_WORDS.get(second.status, second.status)
+        note = f"original {second.ref} is {word}, {second.send_amt} sent"
+        if {first.status, second.status} <= STOPPED_STATUSES and first.send_amt == second.send_amt:
+            return Look(SEEN, second.ref, second.digest, note)
+        return Look(CANNOT_TELL if second.status in STOPPED_STATUSES else ABSENT, note=note)
 
     async def _defuse(self, original: Campaign) -> None:
         """Marks the original: a marker and a courtesy, so a failure does not end the recovery (reliability.md, 2.8)."""
@@ -143,6 +145,7 @@ class _Resend:
                     look,
                     repeatable=True,
                     settle_seconds=c.policy.waits.settle_copy,
+                    look_first=False,
                 )
             )
         except Ended as ended:
@@ -211,9 +214,6 @@ class _Resend:
 
     async def _mark(self, copy_ref: str) -> None:
         c = self.context
-        copy = await c.account.campaigns.campaign(copy_ref)
-        if c.marker in copy.name:
-            return
         name = f"{c.item.slot.name} {c.marker}"
 
         async def look() -> Look:
