@@ -1,1 +1,1 @@
-"""The pretend estate: one server per remote system with a journal each, and the oracle that judges from the journals."""
+"""The pretend estate: one server per remote system, a journal for each, and the oracle that judges from them."""

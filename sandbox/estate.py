@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib
 import importlib.util
 import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from email.utils import format_datetime
 from pathlib import Path
@@ -201,8 +203,10 @@ class Estate:
     async def _tick_for_ever(self) -> None:
         try:
             while True:
+                began = time.monotonic()
                 self.run_due()
-                await asyncio.sleep(TICK_SECONDS)
+                took = time.monotonic() - began
+                await asyncio.sleep(max(TICK_SECONDS, 4 * took))  # a large fleet must not starve its own servers
         except Exception as error:
             self.failed.set_exception(error)
             raise
@@ -237,14 +241,15 @@ class Estate:
 
 
 def builder_of(scenario: str | Builder) -> Builder:
-    """The function that builds a scenario; raises LookupError for an unknown name."""
+    """The function that builds a scenario; raises LookupError for an unknown name. "fleet:1000" gives it a number."""
     if not isinstance(scenario, str):
         return scenario
-    from sandbox.scenarios import SCENARIOS  # the scenarios import what they plant into, not this module
+    from sandbox.scenarios import SCENARIOS, fleet  # the scenarios import what they plant into, not this module
 
-    if scenario not in SCENARIOS:
-        raise LookupError(f"no scenario {scenario!r}; there are {', '.join(sorted(SCENARIOS))}")
-    return SCENARIOS[scenario]
+    name, _, number = scenario.partition(":")
+    if name not in SCENARIOS or (number and (name != "fleet" or not number.isdigit())):
+        raise LookupError(f"no scenario {scenario!r}; there are {', '.join(sorted(SCENARIOS))}, fleet:NUMBER")
+    return functools.partial(fleet, accounts=int(number)) if number else SCENARIOS[name]
 
 
 def hasten(story: Story, speed: float) -> None:

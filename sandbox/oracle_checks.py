@@ -1,12 +1,12 @@
 """The oracle's verdicts, one function each: a Case in, complaints out. Standard library only.
 
 A late original is the vendor's own caveat and no fault of the product, as long as the copy was let go before the
-original moved and the product reports the overlap with the right count (an item's "overlap", or "overlap" among its
-refs).
+original moved and the product reports the overlap with the right count.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -14,6 +14,7 @@ from sandbox.oracle_case import Case, Complaint, ItemKey, Row, depth_of, key_of,
 
 Check = Callable[[Case], Iterator[Complaint]]
 FINISHED = ("confirmed", "done_before")
+_BETWEEN = re.compile(r"between ([\d,]+) and ([\d,]+)")
 
 
 def doubles(case: Case) -> Iterator[Complaint]:
@@ -35,7 +36,7 @@ def doubles(case: Case) -> Iterator[Complaint]:
         let_go = min(int(row["n"]) for row in case.released[account, mine[0]["campaign"]])
         if _departed(case, account, root) < let_go:
             yield Complaint("double", account, root, "the copy was released after the original had gone", repeated)
-        elif _reported_overlap(case, account, root) != repeated:
+        elif not _reports_overlap(case, account, root, repeated):
             yield Complaint("overlap", account, root, "original and copy: the overlap is not in the claims", repeated)
 
 
@@ -49,12 +50,18 @@ def _departed(case: Case, account: str, campaign: str) -> int:
     return min(starts, default=2**62)
 
 
-def _reported_overlap(case: Case, account: str, campaign: str) -> int | None:
+def _reports_overlap(case: Case, account: str, campaign: str, people: int) -> bool:
+    """Whether an item tells this overlap: a number or "least-most" as "overlap", or "between A and B" in its reason."""
     for item in case.items:
-        if (str(item.get("account")), str(item.get("object"))) == (account, campaign):
-            told = str(item.get("overlap", (item.get("refs") or {}).get("overlap")))
-            return int(told) if told.isdigit() else None
-    return None
+        if (str(item.get("account")), str(item.get("object"))) != (account, campaign):
+            continue
+        told = str(item.get("overlap", (item.get("refs") or {}).get("overlap", "")))
+        words = _BETWEEN.search(str(item.get("reason", "")))
+        bounds = told.split("-") if told else list(words.groups()) if words else []
+        numbers = [int(bound.replace(",", "")) for bound in bounds if bound.strip()]
+        if numbers and numbers[0] <= people <= numbers[-1]:
+            return True
+    return False
 
 
 def forbidden_releases(case: Case) -> Iterator[Complaint]:

@@ -7,6 +7,7 @@ use, from local wall-clock schedules, so that a clock change shows.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,6 +48,13 @@ def once(at: datetime) -> Row:
 
 def due_times(schedule: Row, start: datetime, end: datetime) -> list[datetime]:
     """The schedule's due times in [start, end), UTC."""
+    return _due_times(tuple(sorted(schedule.items())), start, end)
+
+
+@functools.lru_cache(maxsize=4096)
+def _due_times(parts: tuple[tuple[str, str], ...], start: datetime, end: datetime) -> list[datetime]:
+    """Remembered, because a fleet's accounts share their schedules."""
+    schedule = dict(parts)
     zone = ZoneInfo(schedule.get("time_zone", "UTC"))
     kind, found = schedule["type"], list[datetime]()
     if kind == "cron":

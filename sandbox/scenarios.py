@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sandbox.pro2_records import COMPLETED, DRAFT, SCHEDULED
-from sandbox.scenario_jobs import cron, plant_import
+from sandbox.scenario_campaigns import SUBSCRIBERS, overdue_small, sent
+from sandbox.scenario_jobs import cron, no_activity, plant, plant_import
 from sandbox.scenario_two_hours import two_hours_down
 from sandbox.story import Account, Plot, Story, make_account, note_campaign
 from sandbox.world import World
@@ -43,11 +44,11 @@ def quiet(world: World) -> Story:
     story.accounts.append(account)
     account.pro2.add_list(1, "Newsletter", [(10_000, 10_499)])
     due = STARTED_AT + timedelta(minutes=30)
-    sent = account.pro2.add_campaign(
+    evening = account.pro2.add_campaign(
         "Members' evening", COMPLETED, sdate=due, send_amt=500, ldate=due + timedelta(minutes=4)
     )
-    note_campaign(story.plot, account, sent, ["done"], "sent in the window", audience=500)
-    story.plot.keep_off(account.name, "pro2", str(sent.id), "sent as planned")
+    note_campaign(story.plot, account, evening, ["done"], "sent in the window", audience=500)
+    story.plot.keep_off(account.name, "pro2", str(evening.id), "sent as planned")
     plant_import(story, account, "imp-1", "Hourly import", cron("5 * * * *", account.time_zone), None, 401)
     plant_bystanders(story.plot, account)
     return story
@@ -76,8 +77,29 @@ def two_hours(world: World) -> Story:
     return story
 
 
+def fleet(world: World, *, accounts: int = 100) -> Story:
+    """Many accounts, each with an overdue campaign, a sent one, and jobs of which one import missed its slot.
+
+    `fleet:1000` on the command line makes a thousand of them; each has about 100 slots in the window.
+    """
+    story = begin(world, "fleet")
+    zones = ("America/New_York", "America/Chicago", "Europe/London", "Australia/Sydney")
+    for number in range(accounts):
+        zone = zones[number % len(zones)]
+        account = make_account(world, f"house{number:04d}", zone)
+        story.accounts.append(account)
+        account.pro2.add_list(SUBSCRIBERS, "Subscribers", [(100_000, 100_349)])
+        overdue_small(story, account, "Gala", STARTED_AT + timedelta(minutes=number % 120))
+        sent(story, account, "Recap", STARTED_AT + timedelta(minutes=30))
+        plant_import(story, account, "imp-missed", "Guests", cron("45 * * * *", zone), no_activity, 401)
+        for place in range(8):
+            plant(story, account, f"busy-{place}", "segment_transfer", f"Busy {place}", cron("*/10 * * * *", zone))
+    return story
+
+
 SCENARIOS: dict[str, Callable[[World], Story]] = {
     "one-campaign": one_campaign,
     "quiet": quiet,
     "two-hours-down": two_hours,
+    "fleet": fleet,
 }

@@ -305,3 +305,9 @@ async def test_every_neighbour_is_served_and_described(tmp_path: Path, system: s
             return
         async with httpx.AsyncClient(verify=False) as http:
             assert (await http.get(info.get("base_url", info.get("rest_url")))).status_code < 500
+
+
+async def test_a_fleet_has_as_many_accounts_as_asked_for(tmp_path: Path) -> None:
+    async with Estate.start("fleet:3", tmp_path) as estate:
+        assert [account["name"] for account in estate.info["accounts"]] == ["house0000", "house0001", "house0002"]
+        assert len(estate.story.plot.items) == 3 * (2 + 2 + 8 * 12)

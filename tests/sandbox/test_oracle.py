@@ -122,8 +122,11 @@ def test_a_late_original_after_the_copy_must_be_reported_with_its_count(mini: Re
     assert mini.complaints() == [("overlap", "101", 1000)]
     mini.items[0]["refs"] = {"copy": "104", "overlap": "999"}
     assert mini.complaints() == [("overlap", "101", 1000)]
-    mini.items[0]["refs"] = {"copy": "104", "overlap": "1000"}
-    assert mini.complaints() == []
+    for told in ({"refs": {"overlap": "1000"}}, {"overlap": "900-1000"}, {"reason": "between 0 and 1,000 people"}):
+        mini.items[0].pop("refs", None)
+        mini.items[0] |= told
+        assert mini.complaints() == []
+        mini.items[0].pop(next(iter(told)))
 
 
 def test_a_copy_released_after_the_original_had_gone_is_a_double_whatever_is_reported(mini: Recovery) -> None:
