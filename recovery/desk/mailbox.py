@@ -128,8 +128,9 @@ def read_fields(settings: DeskSettings, text: str) -> dict[str, str]:
             found[present].append(line.strip())
         else:
             present = ""
-    filled = {name: "\n".join(v for v in values if v) for name, values in found.items()}
-    return {name: value for name, value in filled.items() if value and not announce.PLACEHOLDER.fullmatch(value)}
+    filled = {name: (announce.PLACEHOLDER.sub("", v).strip() for v in values) for name, values in found.items()}
+    joined = {name: "\n".join(v for v in values if v) for name, values in filled.items()}
+    return {name: value for name, value in joined.items() if value}
 
 
 def _addressed(settings: DeskSettings, mail: IncomingMail) -> tuple[str, Mailbox]:
