@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, TypeVar
 
 from recovery.desk import announce, ticket
 from recovery.desk.incident import Delivery, Incident, Post, Report
 from recovery.desk.ports import BoardTaskDraft, CustomerTicketDraft, MailDraft, PageDraft, StatusDraft
 from recovery.desk.settings import PHASES, DeskSettings, P1Event
-from recovery.model import ActionKind, Harm, System, iso
+from recovery.model import ActionKind, Harm, System, iso, marker_of
+from recovery.ports import TicketDraft
 
 INCIDENT_TAG = "major-incident"
 BULK = 100
@@ -53,6 +54,18 @@ def effects_for(incident: Incident, now: datetime, settings: DeskSettings) -> tu
         for effect in part(incident, now, settings)
         if effect.name not in incident.delivered and not _refused(incident, effect.name)
     )
+
+
+AnyDraft = TypeVar("AnyDraft", BoardTaskDraft, CustomerTicketDraft, MailDraft, PageDraft, StatusDraft, TicketDraft)
+
+
+def stamped(draft: AnyDraft, key: str) -> AnyDraft:
+    """The draft with its action key where its remote keeps it: dedup key, Message-ID, or marker."""
+    if isinstance(draft, PageDraft):
+        return replace(draft, dedup_key=key)
+    if isinstance(draft, MailDraft):
+        return replace(draft, message_ref=key)
+    return replace(draft, marker=marker_of(key))
 
 
 def batches(effects: Sequence[Effect]) -> Iterator[tuple[Effect, ...]]:
