@@ -50,7 +50,7 @@ async def test_the_same_task_twice_is_two_tasks(client, world):
 
 
 async def test_two_equals_signs_are_exact_and_one_is_not(client):
-    exact, longer = (await create(client, "K1"))["id"], (await create(client, "xk10"))["id"]
+    exact, longer = (await create(client, "K1"))["id"], (await create(client, "xK10"))["id"]
     assert await find(client, "==", "K1") == [exact]
     assert set(await find(client, "=", "K1")) == {exact, longer}
 
