@@ -278,10 +278,10 @@ async def test_wrong_keys_are_refused_in_two_shapes(tmp_path: Path) -> None:
         assert reply.status_code == 403
         assert reply.headers["content-type"].startswith("text/plain")
         assert (await d.v1("campaign_status", id=101, status=4))["result_code"] == 0
-        assert await_no_effect(d)
+        assert still_scheduled(d)
 
 
-def await_no_effect(d: Desk) -> bool:
+def still_scheduled(d: Desk) -> bool:
     return d.state.campaigns[101].status == SCHEDULED
 
 
