@@ -16,7 +16,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from recovery.model import Exchange, iso
+from recovery.model import Exchange, Testimony, iso
 from recovery.report import AccountReport, ActionReport, ItemReport, RunReport
 from recovery.report_summary import (
     accounts_of,
@@ -231,19 +231,20 @@ def row_view(n: int, item: ItemReport) -> RowView:
         actor=shown(item.actor, 120),
         question=shown(question.text, 600) if question else "",
         recommended=shown(question.recommended, 600) if question else "",
-        witnesses=tuple(
-            WitnessView(
-                witness=plain(t.witness),
-                saw=plain(t.saw.value),
-                at=both_times(t.observed_at, slot.time_zone),
-                complete="read whole" if t.complete else "not read whole",
-                detail=shown(t.detail, 400),
-                digest=shown(t.digest),
-            )
-            for t in item.testimonies
-        ),
+        witnesses=tuple(_witness_view(t, slot.time_zone) for t in item.testimonies),
         actions=tuple(_action_view(a, slot.time_zone) for a in item.actions),
         facts=tuple(FactView(*f[:3], "changed" if f[3] else "") for f in fact_changes(item.before, item.after)),
+    )
+
+
+def _witness_view(testimony: Testimony, zone: str) -> WitnessView:
+    return WitnessView(
+        witness=plain(testimony.witness),
+        saw=plain(testimony.saw.value),
+        at=both_times(testimony.observed_at, zone),
+        complete="read whole" if testimony.complete else "not read whole",
+        detail=shown(testimony.detail, 400),
+        digest=shown(testimony.digest),
     )
 
 

@@ -86,7 +86,7 @@ def _span(piece: str) -> str:
 
 
 def prose(text: object) -> str:
-    """A sentence that may quote remote text: what means something in Markdown becomes an entity, and no address a link."""
+    """A sentence that may quote remote text: what Markdown would act on becomes an entity, and no address a link."""
     whole = shown(text, 600)
     start = len(whole) - len(whole.lstrip("-+=0123456789 "))
     marks = _LIST_START.sub(_entity, whole[:start]) + _PROSE_SPECIAL.sub(_entity, whole[start:])

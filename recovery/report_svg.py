@@ -94,6 +94,7 @@ class Timeline:
     legend: tuple[tuple[str, str], ...]
     description: str
     has_actions: bool
+    has_columns: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def timeline(report: RunReport, items: Sequence[ItemReport], accounts: Sequence[
         legend=tuple((s, status_word(s)) for s in reversed(STATUSES) if s in present),
         description=_description(report, items, len(shares)),
         has_actions=any(lane.actions for lane in lanes),
+        has_columns=as_bars,
     )
 
 

@@ -79,6 +79,8 @@ def shown(text: object, limit: int = 0, keep: str = "") -> str:
     rest is counted, not shown. Ids are shown without a limit.
     """
     whole = str(text)
+    if not limit and whole.isascii() and whole.isprintable():
+        return whole
     cut = whole[:limit] if limit else whole
     if not (cut.isascii() and cut.isprintable()):
         cut = "".join(c if c in keep or _is_showable(c) else f"<U+{ord(c):04X}>" for c in cut)
