@@ -13,7 +13,7 @@ from recovery.case import Case
 from recovery.case_evidence import redact
 from recovery.case_outcome import summary_lines
 from recovery.case_records import Effect, Escalation, effect_data
-from recovery.casework import Office, look_up, person_named
+from recovery.casework import Office, Outcome, look_up, person_named
 from recovery.diagnosis import NOT_KNOWN, Diagnosis, fill, values_of
 from recovery.errors import LedgerConflict, RefusedError, UsageError
 from recovery.model import ActionKind
@@ -180,13 +180,9 @@ async def escalate(
     """
     outcome = await look_up(office, playbook, ref)
     case, stage = outcome.case, playbook.stage(stage_id)
-    if stage.kind != "escalate":
-        raise UsageError(f"{stage_id} is a verification, not an escalation", "use record_stage")
     if stage.id in case.escalations:
         return case.escalations[stage.id]
-    if outcome.asks:
-        raise RefusedError("fields are missing: " + " ".join(a.text for a in outcome.asks), "give them first")
-    _in_turn(case, stage)
+    _refuse_early(outcome, stage)
     package = build_package(playbook, case, outcome.diagnosis)
     _refuse_incomplete(outcome.diagnosis, package, override_reason)
     contact = _present(playbook, stage, absent)
@@ -210,6 +206,14 @@ async def escalate(
         if stage.id not in (await office.load(ref)).escalations:
             raise
     return (await office.load(ref)).escalations[stage.id]
+
+
+def _refuse_early(outcome: Outcome, stage: Stage) -> None:
+    if stage.kind != "escalate":
+        raise UsageError(f"{stage.id} is a verification, not an escalation", "use record_stage")
+    if outcome.asks:
+        raise RefusedError("fields are missing: " + " ".join(a.text for a in outcome.asks), "give them first")
+    _in_turn(outcome.case, stage)
 
 
 def _refuse_incomplete(diagnosis: Diagnosis | None, package: Package, override_reason: str) -> None:

@@ -19,7 +19,7 @@ from recovery.diagnosis import Ask, CheckResult, Diagnosis, diagnose, missing_fi
 from recovery.errors import AllclearError, ConfigError, LedgerConflict, RefusedError, UsageError
 from recovery.evidence_card import CHROMIUM, Card, render_html, render_png
 from recovery.model import iso
-from recovery.playbook import Check, Playbook, State
+from recovery.playbook import Check, Choice, Playbook, State
 from recovery.playbook_file import PLACEHOLDER
 from recovery.ports import Clock
 from recovery.witness import Registry, Sight, Tape, Visit
@@ -276,53 +276,65 @@ async def attest(
     person = person_named(by)
     case = (await look_up(office, playbook, ref)).case
     check = playbook.check(check_id)
-    answer = next((c for c in check.choices if c.value == choice), None)
-    if answer is None:
-        known = ", ".join(c.value for c in check.choices) or "none: an API answers it"
-        raise UsageError(f"check {check_id} has no answer {choice!r}", f"possible answers: {known}")
-    old = case.results.get(check_id)
-    if old is None:
-        raise RefusedError(f"check {check_id} has not been run yet", "run the checks first")
-    if not old.open and old.source != ATTESTED:
-        raise RefusedError(f"check {check_id} was answered by {old.source}", "an attestation does not overrule that")
+    answer, old = _answerable(case, check, choice)
     if not statement.strip():
         raise UsageError("a statement is needed", "say in your own words what you saw")
     now = office.clock.now()
-    slot = check.slots[0].id if check.slots else ""
-    stamp = f"{check.id}-{{}}-{_stamp(now, case)}"
-    items = [
-        await store_attestation(
-            office.store,
-            office.secret,
-            ref=stamp.format("attestation"),
-            case=ref,
-            check=check_id,
-            slot=slot,
-            value=choice,
-            statement=statement,
-            by=person,
-            at=now,
-        )
-    ]
-    if upload is not None:
-        items.append(
-            await store_upload(
-                office.store,
-                upload,
-                ref=stamp.format("upload"),
-                check=check_id,
-                slot=slot,
-                title=answer.label,
-                by=person,
-                at=now,
-            )
-        )
+    items = await _testimony(office, case, check, answer, statement, upload, person, now)
     summary = f"{answer.label} (attested: {redact(statement.strip())})"
     result = CheckResult(check_id, answer.state, (answer.code,), summary, now, person, ATTESTED, old.facts, old.link)
     items += await _cards(office, case, check, result, items, {})
     await _write_evidence(office, case, items, person)
     await _write_result(office, case, check, result, items, person)
     return await _diagnosed(office, playbook, ref, person)
+
+
+def _answerable(case: Case, check: Check, choice: str) -> tuple[Choice, CheckResult]:
+    """The answer that was chosen and the result that it replaces: an open one, or an earlier person's answer."""
+    answer = next((c for c in check.choices if c.value == choice), None)
+    if answer is None:
+        known = ", ".join(c.value for c in check.choices) or "none: an API answers it"
+        raise UsageError(f"check {check.id} has no answer {choice!r}", f"possible answers: {known}")
+    old = case.results.get(check.id)
+    if old is None:
+        raise RefusedError(f"check {check.id} has not been run yet", "run the checks first")
+    if not old.open and old.source != ATTESTED:
+        raise RefusedError(f"check {check.id} was answered by {old.source}", "an attestation does not overrule that")
+    return answer, old
+
+
+async def _testimony(
+    office: Office,
+    case: Case,
+    check: Check,
+    answer: Choice,
+    statement: str,
+    upload: bytes | None,
+    person: str,
+    now: datetime,
+) -> list[EvidenceItem]:
+    """The signed statement, and the screenshot when there is one."""
+    slot = check.slots[0].id if check.slots else ""
+    stamp = _stamp(now, case)
+    signed = await store_attestation(
+        office.store,
+        office.secret,
+        ref=f"{check.id}-attestation-{stamp}",
+        case=case.ref,
+        check=check.id,
+        slot=slot,
+        value=answer.value,
+        statement=statement,
+        by=person,
+        at=now,
+    )
+    if upload is None:
+        return [signed]
+    ref = f"{check.id}-upload-{stamp}"
+    shown = await store_upload(
+        office.store, upload, ref=ref, check=check.id, slot=slot, title=answer.label, by=person, at=now
+    )
+    return [signed, shown]
 
 
 async def attach(
