@@ -21,7 +21,7 @@ from sqlalchemy.exc import (
     OperationalError,
     SQLAlchemyError,
 )
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from recovery.errors import ConfigError, LedgerConflict, LedgerError, LedgerUnavailable
 
@@ -87,7 +87,11 @@ def _sqlite_engine(path: Path, *, read_only: bool, begin: str) -> Engine:
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(target, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
-    pooled: dict[str, Any] = {"poolclass": NullPool} if begin == "BEGIN IMMEDIATE" else {"pool_size": 2}
+    # Named, because SQLAlchemy takes a URL without a file for an in-memory database and would choose a pool that closes
+    # connections under the feet of other threads: a crash of the process, seen as SIGSEGV and as MemoryError.
+    pooled: dict[str, Any] = (
+        {"poolclass": NullPool} if begin == "BEGIN IMMEDIATE" else {"poolclass": QueuePool, "pool_size": 2}
+    )
     engine = create_engine("sqlite+pysqlite://", creator=connect, **pooled)
 
     @event.listens_for(engine, "connect")
