@@ -176,6 +176,7 @@ def _normal(row: str) -> str:
     return re.sub(r"\s+", " ", tags.replace(' class=""', ""))
 
 
+@pytest.mark.timeout(300)
 def test_a_report_of_100_000_slots_opens_in_three_seconds_and_pages(browser, tmp_path: Path) -> None:
     path = tmp_path / "large.html"
     path.write_text(render_html(sample_report(100_000)), encoding="utf-8")
