@@ -72,7 +72,7 @@ def approve(work: Work, given: Approval) -> None:
     body = work.execute(select(plan.c.body).where(plan.c.digest == given.plan_digest)).scalar()
     if body is None:
         raise RefusedError(f"no plan has the digest {given.plan_digest[:12]}", "make and save the plan first")
-    _check_approval(given, decode_plan(body), work.now)
+    _check_approval(given, decode_plan(body))
     values = {
         "id": secrets.randbits(62),
         "plan_digest": given.plan_digest,
@@ -86,7 +86,7 @@ def approve(work: Work, given: Approval) -> None:
     work.execute(approval.insert(), values)
 
 
-def _check_approval(given: Approval, made: Plan, now: int) -> None:
+def _check_approval(given: Approval, made: Plan) -> None:
     if not given.by.strip():
         raise RefusedError("an approval needs a name", "say who approves")
     if to_micros(made.expires_at) <= to_micros(given.at):

@@ -18,25 +18,19 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Executable,
-    and_,
-    bindparam,
-    insert,
     literal,
     literal_column,
     select,
-    update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import TableClause, UpdateBase
 
 from recovery.errors import LedgerConflict
+from recovery.ledger_bulk import ADD_EVENT, CLOSE_ATTEMPT, KEEP_EVIDENCE, MOVE_ACTION, MOVING, OPEN_ATTEMPT
 from recovery.ledger_files import Intent
 from recovery.ledger_schema import (
     LEGAL_MOVES,
     action,
-    action_event,
-    attempt,
-    evidence,
     kill_switch,
     meta,
 )
@@ -44,45 +38,7 @@ from recovery.model import ActionState
 
 Record = dict[str, Any]  # one row of `action`, as loaded and then as moved
 
-MOVING = (
-    "state",
-    "owner",
-    "lease_until",
-    "fence",
-    "seq",
-    "last_hash",
-    "attempts",
-    "repeats",
-    "attempt_open",
-    "attempt_ref",
-    "attempt_deadline",
-    "lane",
-    "elected_ref",
-    "result_ref",
-    "hold_question",
-    "evidence_digest",
-    "note",
-    "updated_at",
-)
-
-UPDATE_ACTION = (
-    update(action)
-    .where(
-        and_(
-            action.c.key == bindparam("the_key"),
-            action.c.seq == bindparam("seen_seq"),
-            action.c.fence == bindparam("seen_fence"),
-        )
-    )
-    .values({name: bindparam(name) for name in MOVING})
-)
-CLOSE_ATTEMPT = (
-    update(attempt)
-    .where(attempt.c.id == bindparam("the_id"))
-    .values({name: bindparam(name) for name in ("closed_at", "closed_by", "outcome", "detail", "evidence_digest")})
-)
-OPEN_ATTEMPT = insert(attempt)
-ADD_EVENT = insert(action_event)
+NEW_ATTEMPT: Record = {"closed_at": None, "closed_by": "", "outcome": None, "detail": "", "evidence_digest": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +70,7 @@ class Work:
     rows: dict[str, Record] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
     writes: int = 0
-    _updates: list[Record] = field(default_factory=list)
+    _moves: list[Record] = field(default_factory=list)
     _closings: list[Record] = field(default_factory=list)
     _openings: list[Record] = field(default_factory=list)
     _events: list[Record] = field(default_factory=list)
@@ -215,13 +171,13 @@ class Work:
         event = event_after(row, to_state, actor or self.site.owner, now, detail)
         row.update(changes)
         row.update(state=str(to_state), seq=event["seq"], last_hash=event["hash"], updated_at=now, note=detail)
-        self._updates.append(seen | {name: row[name] for name in MOVING})
+        self._moves.append(seen | {name: row[name] for name in MOVING})
         self._events.append(event)
         self.writes += 1
 
     def open_attempt(self, values: Record) -> None:
         """Gather a new attempt."""
-        self._openings.append(values)
+        self._openings.append(NEW_ATTEMPT | values)
         self.writes += 1
 
     def close_attempt(self, ref: int, outcome: str, detail: str, evidence_digest: str = "", by: str = "") -> None:
@@ -245,20 +201,16 @@ class Work:
 
     def flush(self) -> None:
         """Send what was gathered. LedgerConflict when a row is no longer as it was read."""
-        self._send(UPDATE_ACTION, self._updates, exact=True)
-        self._send(CLOSE_ATTEMPT, self._closings, exact=True)
-        self._send(OPEN_ATTEMPT, self._openings)
-        self._send(ADD_EVENT, self._events)
-        if self._kept:
-            self._send(self.insert(evidence).on_conflict_do_nothing(), self._kept)
-
-    def _send(self, statement: Executable, rows: list[Record], *, exact: bool = False) -> None:
-        if not rows:
-            return
-        result = self.connection.execute(statement, rows)
-        if exact and result.rowcount != len(rows):
-            raise LedgerConflict("someone else moved the record first", "read it again and decide anew")
-        rows.clear()
+        for bulk, rows in (
+            (MOVE_ACTION, self._moves),
+            (CLOSE_ATTEMPT, self._closings),
+            (OPEN_ATTEMPT, self._openings),
+            (ADD_EVENT, self._events),
+            (KEEP_EVIDENCE, self._kept),
+        ):
+            if rows:
+                bulk.send(self.connection, rows)
+                rows.clear()
 
 
 def _setting(name: str) -> Any:
