@@ -9,11 +9,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 from remote_bench import Bench, Shelf, SteppedClock, open_attempt
 
 from integrations.http import Reply, Sockets, Timeouts, Transport, segment
+from integrations.sockets import never_left
 from recovery.errors import (
     AuthFailed,
     BadReply,
@@ -156,6 +158,23 @@ async def test_a_packed_bomb_is_unknown() -> None:
     bomb = gzip.compress(b" " * 50_000_000)
     bench = Bench(lambda request: httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"}))
     assert (await write(bench)).outcome is UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("cause", "proves"),
+    [
+        (aiohttp.ServerDisconnectedError(), False),
+        (aiohttp.ClientOSError(104, "reset"), False),
+        (aiohttp.SocketTimeoutError(), False),
+        (aiohttp.ClientPayloadError(), False),
+        (aiohttp.ConnectionTimeoutError(), True),
+    ],
+)
+def test_what_aiohttp_raised_decides_whether_a_request_left(cause: Exception, proves: bool) -> None:
+    """Its adapter calls a connection that was lost after sending a connect time-out too."""
+    named = httpx.ConnectTimeout("x")
+    named.__cause__ = cause
+    assert never_left(named) is proves
 
 
 # ---- writes: time ----------------------------------------------------------------------------------------------------
@@ -360,6 +379,14 @@ def test_an_id_is_one_escaped_path_segment() -> None:
     for walking in ("", ".", ".."):
         with pytest.raises(ValueError, match="id"):
             segment(walking)
+
+
+@pytest.mark.parametrize("token", ["abc\r\nX-Admin: 1", "abc\n", "\u0661\u0662", "a\x00b"])
+def test_a_credential_that_no_header_may_hold_is_refused_without_showing_it(token: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Bench(always(200), headers={"Api-Token": token})
+    assert token not in str(caught.value)
+    assert "Api-Token of pro2 of harbor" in str(caught.value)
 
 
 async def test_no_cookie_is_stored_and_none_sent() -> None:

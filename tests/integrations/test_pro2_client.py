@@ -300,6 +300,16 @@ async def test_a_name_that_is_too_long_keeps_the_marker_at_its_end() -> None:
     assert len(sent) < 280
 
 
+@pytest.mark.parametrize("made", ["0", "7", "", None])
+async def test_a_copy_that_is_no_new_campaign_is_unknown(made: object) -> None:
+    client, bench = client_of(one({"succeeded": 1, "message": "Campaign draft copied.", "newCampaignId": made}))
+    assert (await client.copy("7", bench.attempt())).outcome is AttemptOutcome.UNKNOWN
+
+
+def test_the_key_goes_into_its_header_and_nothing_else() -> None:
+    assert Pro2Client.credentials("k") == {"Api-Token": "k"}
+
+
 # ---- contacts --------------------------------------------------------------------------------------------------------
 
 
