@@ -198,6 +198,7 @@ class _TaggedImport:
                 look,
                 repeatable=True,
                 settle_seconds=c.policy.waits.settle_copy,
+                look_first=False,  # the tag's members were read a moment ago
             )
         )
 
@@ -217,6 +218,7 @@ class _TaggedImport:
                 look,
                 repeatable=True,
                 settle_seconds=c.policy.waits.settle_copy,
+                look_first=not link,
             )
         )
 

@@ -43,7 +43,7 @@ class _Resend:
             return held("Neither the message nor the lists of the original can be read, so a copy cannot be checked.")
         await self._stop(original)
         await self._defuse(original)
-        copy_ref = await self._copy()
+        copy_ref = await self._copy(known=bool(copies))
         elected = await c.runner.ledger.elect(
             c.item.slot.key,
             c.item.generation,
@@ -155,18 +155,22 @@ class _Resend:
 
     # ---- copy, mark, compare
 
-    async def _copy(self) -> str:
+    async def _copy(self, *, known: bool) -> str:
         c = self.context
         c.say("duplicating")
+        spec = c.spec(ActionKind.COPY, Harm.H0, self.ref)
+        row = await c.runner.ledger.action(spec.key)
         return await c.runner.perform(
             Effect(
-                c.spec(ActionKind.COPY, Harm.H0, self.ref),
+                spec,
                 f"duplicate campaign {self.ref} of {c.account.name}",
                 lambda attempt: c.account.campaigns.copy(self.ref, attempt),
                 self._look_copy,
                 confirm=self._confirm_copy,
                 repeatable=True,
                 settle_seconds=c.policy.waits.settle_copy,
+                # The list was read a moment ago; without a copy in it or an attempt of ours there is nothing to find.
+                look_first=known or (row is not None and row.attempts > 0),
             )
         )
 
