@@ -24,7 +24,10 @@ _DURATION = re.compile(
     r"^P(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?"
     r"(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?$"
 )
+_UNTIL_IN_UTC = re.compile(r"(?<=UNTIL=)\d{8}T\d{6}Z")
 MOST_PER_SCHEDULE = 100_000
+# dateutil answers some malformed rules with TypeError or AttributeError; zoneinfo a folder's name with OSError.
+_UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, CronSimError)
 
 
 def due(window: OutageWindow, schedules: Iterable[Scheduled]) -> tuple[Slot, ...]:
@@ -47,7 +50,7 @@ def moments(thing: Scheduled, start: datetime, end: datetime) -> tuple[datetime,
     try:
         found = _EXPANDERS[thing.schedule.type](thing.schedule, start, end)
         kept = sorted({m.astimezone(UTC).replace(microsecond=0) for m in found})
-    except (KeyError, ValueError, CronSimError) as error:
+    except _UNREADABLE as error:
         raise BadReply(
             thing.system.value,
             thing.account,
@@ -85,13 +88,21 @@ def _cron(schedule: Schedule, start: datetime, end: datetime) -> Iterator[dateti
 
 def _rrule(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:
     zone = ZoneInfo(schedule.time_zone)
-    anchor = schedule.anchor or start - timedelta(days=1)
-    rule = rrulestr(schedule.value.removeprefix("RRULE:"), dtstart=anchor.astimezone(zone).replace(tzinfo=None))
+    if schedule.anchor is None:
+        raise ValueError("a rule needs an anchor")
+    anchor = schedule.anchor.astimezone(zone).replace(tzinfo=None)
+    value = _UNTIL_IN_UTC.sub(lambda m: _on_the_wall(m[0], zone), schedule.value.removeprefix("RRULE:"))
+    rule = rrulestr(value, dtstart=anchor)
     slack = timedelta(days=1)
     local_start = start.astimezone(zone).replace(tzinfo=None) - slack
     local_end = end.astimezone(zone).replace(tzinfo=None) + slack
     for naive in rule.between(local_start, local_end, inc=True):
         yield resolve_imaginary(naive.replace(tzinfo=zone))
+
+
+def _on_the_wall(until: str, zone: ZoneInfo) -> str:
+    """RFC 5545 writes UNTIL in UTC where DTSTART has a zone; the rule is expanded on the local wall clock."""
+    return f"{datetime.strptime(until, '%Y%m%dT%H%M%S%z').astimezone(zone):%Y%m%dT%H%M%S}"
 
 
 def _interval(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:

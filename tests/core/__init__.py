@@ -1,0 +1,1 @@
+"""Tests of the pure core: slots, testimonies, verdicts, plan, gate, approvals, proof, settings."""
