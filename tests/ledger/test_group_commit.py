@@ -52,6 +52,34 @@ async def test_a_unit_with_a_fault_of_our_own_stops_nobody_else(ledger: Ledger) 
     assert [row.state for row in (done[0], done[2])] == [ActionState.CLAIMED] * 2  # type: ignore[union-attr]
 
 
+async def test_a_unit_that_refuses_after_writing_leaves_nothing_and_stops_nobody_else(ledger: Ledger) -> None:
+    await ledger.ensure([spec("K1"), spec("K2"), spec("K3")])
+
+    def half_done(work: Work) -> None:
+        work.move(work.need("K3"), ActionState.SKIPPED, "too early")
+        raise RefusedError("on second thought")
+
+    done = await asyncio.gather(
+        ledger.claim("K1", 60), ledger._write(half_done), ledger.claim("K2", 60), return_exceptions=True
+    )
+    assert isinstance(done[1], RefusedError)
+    counts = await ledger.counts()
+    assert (counts["actions_claimed"], counts["actions_planned"]) == (2, 1)
+
+
+async def test_a_record_that_changed_after_it_was_read_is_not_overwritten(ledger: Ledger) -> None:
+    await ledger.ensure([spec("K1"), spec("K2")])
+
+    def from_an_old_look(work: Work) -> None:
+        row = work.need("K1")
+        row["fence"] += 1
+        work.move(row, ActionState.SKIPPED, "as I remember it")
+
+    with pytest.raises(LedgerConflict, match="someone else moved"):
+        await ledger._write(from_an_old_look)
+    assert (await ledger.counts()) | {"actions_planned": 2} == await ledger.counts()
+
+
 async def test_moves_of_one_action_in_one_batch_keep_their_order(ledger: Ledger) -> None:
     _, attempt = await opened(ledger, spec())
     settled, confirmed = await asyncio.gather(ledger.settle(attempt, APPLIED), ledger.confirm("KEY1", "e", "seen"))
