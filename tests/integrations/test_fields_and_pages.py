@@ -113,6 +113,10 @@ def test_plain_text_is_one_printable_line(text: str) -> None:
     line.encode("utf-8")
 
 
+def test_what_turns_other_text_around_is_taken_out() -> None:
+    assert plain("a\u202egnp.exe\u202c b\u2066c\u2069\u200f") == "agnp.exe bc"
+
+
 def test_ordinary_text_stays_as_it_is() -> None:
     for text in ("Членство · オペラの夜 🎭 é", "<b>& \"quotes\" 'x'", "a\u200bb"):
         assert plain(text) == text

@@ -83,6 +83,11 @@ def test_a_doubtful_head_is_a_protocol_error(head: bytes) -> None:
         read([head + b"\r\n\r\nxyz"])
 
 
+def test_two_statements_about_the_length_are_a_protocol_error_even_where_one_of_them_fits() -> None:
+    with pytest.raises(httpx.RemoteProtocolError, match="length"):
+        read([CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 8\r\n\r\n", 1)])
+
+
 @pytest.mark.parametrize("body", [b"3\r\nabcd\r\n0\r\n\r\n", b"x\r\n", b"-1\r\n", b"fffffffff\r\n"])
 def test_a_doubtful_chunk_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(httpx.RemoteProtocolError):

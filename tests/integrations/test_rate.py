@@ -134,6 +134,25 @@ async def test_those_who_wait_are_served_in_the_order_they_came() -> None:
     assert order == list(range(12))
 
 
+async def test_nobody_who_comes_later_overtakes_one_who_waits() -> None:
+    clock = Simulation()
+    gate = TokenBuckets(clock, headroom=1.0)
+    order: list[str] = []
+
+    async def late() -> None:
+        await clock.sleep(0.2)  # awake at the instant of the next token, before the one who waits for it
+        await gate.acquire("harbor", "pro2")
+        order.append("late")
+
+    async def early() -> None:
+        await gate.acquire("harbor", "pro2")
+        await gate.acquire("harbor", "pro2")
+        order.append("early")
+
+    await clock.drive(asyncio.create_task(late()), asyncio.create_task(early()))
+    assert order == ["early", "late"]
+
+
 async def test_a_cancelled_wait_takes_no_token_and_blocks_nobody() -> None:
     clock = Simulation()
     gate = TokenBuckets(clock, headroom=1.0)
