@@ -304,6 +304,28 @@ def kill(
 
 
 @app.command()
+def watch(
+    every: Annotated[float, typer.Option("--every", min=0, help="Seconds between rounds; 0 means one round.")] = 0.0,
+    config: Config = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Looks whether a stopped original or a job that was given up went on by itself; reports overlaps once.
+
+    Run it every minute for 72 hours after a recovery (the deployment `watch` does).
+
+    Examples:
+
+      allclear watch
+
+      allclear watch --every 60
+    """
+    from recovery import commands
+
+    _run(lambda: commands.watch(config, every, as_json=as_json, quiet=quiet), as_json)
+
+
+@app.command()
 def doctor(
     account: Accounts = NO_NAMES,
     config: Config = None,

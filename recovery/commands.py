@@ -22,10 +22,11 @@ from recovery.operate import (
     audit_exit_code,
     audit_window,
     plan_from,
+    watch_round,
 )
 from recovery.plan import select
 from recovery.settings import Settings, load_settings
-from recovery.terminal import Progress, print_json, stop_on_signals
+from recovery.terminal import Progress, clean, print_json, stop_on_signals
 from recovery.views import audit_view, plan_view, recover_view
 from recovery.window import make_window, parse_moment, parse_span
 from recovery.wiring import Systems, open_systems
@@ -500,6 +501,28 @@ async def kill(config: Path | None, by: str, reason: str, clear: bool, *, as_jso
     else:
         print(f"The kill switch is ON: {on}. Nothing leaves." if on else "The kill switch is off.")
     return EXIT_ALL_CLEAR
+
+
+async def watch(config: Path | None, every: float, *, as_json: bool, quiet: bool) -> int:
+    """`allclear watch`."""
+    from recovery.views import watch_view
+
+    settings = load_settings(config)
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    async with open_systems(settings, tell=Progress(quiet=quiet or as_json)) as systems:
+        while True:
+            view = watch_view(await watch_round(systems))
+            if as_json:
+                print_json(view)
+            else:
+                print(f"{view['looked']} watched, {len(view['sightings'])} moved, {len(view['problems'])} unreadable.")
+                for line in (*(s["text"] for s in view["sightings"]), *view["problems"], *view["unsettled"]):
+                    print(f"  {clean(line)}", flush=True)
+            if not every or stop.is_set():
+                return int(view["exit_code"])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), every)
 
 
 async def doctor(config: Path | None, names: Sequence[str], *, as_json: bool, no_color: bool) -> int:

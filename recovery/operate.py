@@ -6,18 +6,30 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
-from recovery.act import Ended
+from recovery.act import Ended, Runner
 from recovery.approvals import Consent, acting, consent
 from recovery.audit import AuditResult, audit
-from recovery.desk.filing import file_ticket, post_notice, recovery_draft
-from recovery.ledger_rows import ItemRow
+from recovery.desk.filing import file_ticket, post_notice, post_once, recovery_draft
+from recovery.ledger_rows import ActionSpec, ItemRow
 from recovery.memory import LedgerMemory, NoMemory
-from recovery.model import Answer, Balance, ItemOutcome, OutageWindow, Plan, Verdict
+from recovery.model import (
+    ActionKind,
+    Answer,
+    Balance,
+    Harm,
+    ItemOutcome,
+    OutageWindow,
+    Plan,
+    Verdict,
+    action_key,
+)
 from recovery.plan import make_plan
 from recovery.ports import TicketRef
 from recovery.proof import balance
 from recovery.recover import Recovery, open_accounts
+from recovery.watch import Round, Sighting, Watcher
 from recovery.wiring import Systems
 
 EXIT_ALL_CLEAR = 0
@@ -166,3 +178,24 @@ class Run:
         if ticket is not None:
             lines.append(f"Ticket {ticket.key} {ticket.url}".strip())
         return await post_notice(recovery.runner, s.secret, window, s.channel, text, lines, s.chat)
+
+
+async def watch_round(systems: Systems) -> Round:
+    """One look at everything that may still happen by itself; what moved is told in the channel, once."""
+    runner = Runner(systems.ledger, systems.clock, systems.policy, systems.tell, uuid.uuid4().hex, systems.switched_off)
+
+    async def tell_people(sighting: Sighting) -> None:
+        systems.tell("alarm", {"text": f"{sighting.slot_key}: {sighting.text}"})
+        if systems.chat is None or not systems.channel:
+            return
+        key = action_key(systems.secret, "-", "desk", "sighting", sighting.slot_key, sighting.text, 0)
+        spec = ActionSpec(key, sighting.slot_key, "-", ActionKind.CHAT, Harm.H1, systems.channel)
+        try:
+            text = f"ALARM: {sighting.slot_key}"
+            since = systems.clock.now() - timedelta(seconds=systems.policy.waits.watch)
+            await post_once(runner, spec, systems.channel, text, [sighting.text], systems.chat, since)
+        except Ended as ended:
+            systems.tell("alarm", {"text": f"the alarm could not be posted: {ended.reason}"})
+
+    watcher = Watcher(runner, {a.name: a for a in systems.accounts}, systems.secret, tell_people)
+    return await watcher.round()

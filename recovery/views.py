@@ -12,6 +12,7 @@ from recovery.model import Balance, Finding, Plan, PlanItem, Question, Testimony
 if TYPE_CHECKING:
     from recovery.audit import AuditResult
     from recovery.operate import RecoverResult
+    from recovery.watch import Round
 
 View = dict[str, Any]
 
@@ -204,6 +205,22 @@ def balance_view(balance: Balance) -> View:
         "doubles": balance.doubles,
         "adds_up": balance.adds_up,
         "problems": list(balance.problems),
+    }
+
+
+def watch_view(seen: Round) -> View:
+    """`allclear.watch/1`: one round of watching; exit code 1 when something moved, 3 when something waits."""
+    waiting = seen.problems or seen.unsettled
+    return {
+        "schema": "allclear.watch/1",
+        "looked": seen.looked,
+        "sightings": [
+            {"key": s.slot_key, "text": s.text, "overlap_least": s.least, "overlap_most": s.most}
+            for s in seen.sightings
+        ],
+        "problems": list(seen.problems),
+        "unsettled": list(seen.unsettled),
+        "exit_code": 1 if seen.sightings else 3 if waiting else 0,
     }
 
 

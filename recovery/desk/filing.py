@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from recovery.act import ABSENT, SEEN, Effect, Look, Runner
 from recovery.ledger_rows import ActionSpec, ItemRow
@@ -106,10 +107,17 @@ async def post_notice(
     runner: Runner, secret: bytes, window: OutageWindow, channel: str, text: str, lines: Sequence[str], chat: Chat
 ) -> str:
     """The incident's one notice in the channel; raises Ended when it cannot be posted now."""
-    key = incident_key(secret, window, ActionKind.CHAT)
+    spec = _spec(incident_key(secret, window, ActionKind.CHAT), window, ActionKind.CHAT)
+    return await post_once(runner, spec, channel, text, lines, chat, window.started_at)
+
+
+async def post_once(
+    runner: Runner, spec: ActionSpec, channel: str, text: str, lines: Sequence[str], chat: Chat, since: datetime
+) -> str:
+    """One message under the spec's key, recognised by its metadata; raises Ended when it cannot be posted now."""
 
     async def look() -> Look:
-        found = await chat.find(channel, key, window.started_at)
+        found = await chat.find(channel, spec.key, since)
         return (
             Look(SEEN, found.ts, "", f"message {found.ts}")
             if found
@@ -118,9 +126,9 @@ async def post_notice(
 
     return await runner.perform(
         Effect(
-            _spec(key, window, ActionKind.CHAT),
-            f"tell {channel} about {window.incident_ref}",
-            lambda attempt: chat.post(channel, text, lines, key, attempt),
+            spec,
+            f"tell {channel}: {text}",
+            lambda attempt: chat.post(channel, text, lines, spec.key, attempt),
             look,
             repeatable=True,
             settle_seconds=runner.policy.waits.settle_copy,
@@ -133,4 +141,4 @@ def _spec(key: str, window: OutageWindow, kind: ActionKind) -> ActionSpec:
     return ActionSpec(key, slot_key, "-", kind, Harm.H1, window.incident_ref, 0, marker_of(key))
 
 
-__all__ = ["Filed", "file_ticket", "incident_key", "post_notice", "recovery_draft"]
+__all__ = ["Filed", "file_ticket", "incident_key", "post_notice", "post_once", "recovery_draft"]

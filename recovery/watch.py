@@ -1,0 +1,171 @@
+"""Watches what may still happen by itself: originals that were stopped, jobs that were given up, actions left unknown.
+
+The vendor says twice that an original may still happen (R001.14, R001.35). For 72 hours after a release each original
+is read again; if it moves it is stopped, and the overlap is counted and told once. Runs on a schedule; each call is one
+round and needs no memory but the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from recovery.act import Effect, Ended, Look, Runner
+from recovery.errors import RemoteError
+from recovery.gate import overlap_bounds
+from recovery.ledger_rows import ActionRow, ActionSpec, ItemRow
+from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Saw, Slot
+from recovery.plan import key_for
+from recovery.ports import Account
+from recovery.testify import BY_HAND, STATUS_WORDS, STOPPED_STATUSES, run_saw
+
+STREAM = "watch"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """Something moved by itself after we acted. `least` and `most` bound how many people were reached twice."""
+
+    slot_key: str
+    text: str
+    least: int = 0
+    most: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: what was looked at, what was seen, what could not be read, what still waits to be settled."""
+
+    looked: int
+    sightings: tuple[Sighting, ...]
+    problems: tuple[str, ...]
+    unsettled: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Looks at everything of one ledger that is still within its watching time."""
+
+    runner: Runner
+    accounts: dict[str, Account]
+    secret: bytes
+    tell_people: Callable[[Sighting], Awaitable[None]] | None = None
+
+    async def round(self) -> Round:
+        """One look at every watched item. Raises LedgerError only."""
+        ledger = self.runner.ledger
+        seen: list[Sighting] = []
+        problems: list[str] = []
+        watched = self._watched(await ledger.items(outcome=ItemOutcome.CONFIRMED))
+        for row in watched:
+            try:
+                sighting = await self._look(row)
+            except RemoteError as error:
+                problems.append(f"{row.slot_key}: {error}")
+                continue
+            if sighting is not None:
+                seen.append(sighting)
+                await self._tell_once(sighting)
+        stale = await ledger.stale_actions()
+        return Round(len(watched), tuple(seen), tuple(problems), tuple(_unsettled(a) for a in stale))
+
+    def _watched(self, rows: Iterable[ItemRow]) -> list[ItemRow]:
+        since = self._ledger_now() - timedelta(seconds=self.runner.policy.waits.watch)
+        return [r for r in rows if r.updated_at >= since and r.account in self.accounts]
+
+    def _ledger_now(self) -> datetime:
+        return self.runner.clock.now()
+
+    async def _look(self, row: ItemRow) -> Sighting | None:
+        account = self.accounts[row.account]
+        actions = {a.kind: a for a in await self.runner.ledger.actions(row.slot_key)}
+        if ActionKind.RELEASE in actions:
+            return await self._original(row, account, actions[ActionKind.RELEASE])
+        if ActionKind.REPROCESS in actions:
+            return await self._job(row, account, actions[ActionKind.REPROCESS])
+        return None
+
+    async def _original(self, row: ItemRow, account: Account, release: ActionRow) -> Sighting | None:
+        original = await account.campaigns.campaign(row.object_ref)
+        if original.send_amt == 0:
+            return None
+        copy_ref = release.result_ref or release.target_ref
+        copy = await account.campaigns.campaign(copy_ref)
+        least, most = overlap_bounds(original.send_amt, copy.send_amt, max(original.total_amt, copy.total_amt))
+        if original.status not in STOPPED_STATUSES | {"5"}:
+            await self._stop_again(row, account)
+        word = STATUS_WORDS.get(original.status, original.status)
+        return Sighting(
+            row.slot_key,
+            f"the original {original.ref} went out after all ({word}, {original.send_amt} sent) beside our copy "
+            f"{copy.ref} ({copy.send_amt} sent); between {least} and {most} people got it twice",
+            least,
+            most,
+        )
+
+    async def _stop_again(self, row: ItemRow, account: Account) -> None:
+        """Stops what is still going out; a second stop of the same original is its own action."""
+        slot = Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name)
+
+        async def look() -> Look:
+            now = await account.campaigns.campaign(row.object_ref)
+            return Look(
+                "seen" if now.status in STOPPED_STATUSES else "absent", now.ref, now.digest, f"status {now.status}"
+            )
+
+        try:
+            await self.runner.perform(
+                Effect(
+                    ActionSpec(
+                        key_for(self.secret, slot, "stop_late", row.generation),
+                        row.slot_key,
+                        row.account,
+                        ActionKind.STOP,
+                        Harm.H0,
+                        row.object_ref,
+                        row.generation,
+                    ),
+                    f"stop campaign {row.object_ref} of {row.account}, which moved by itself",
+                    lambda attempt: account.campaigns.stop(row.object_ref, attempt),
+                    look,
+                    repeatable=True,
+                    settle_seconds=self.runner.policy.waits.settle_copy,
+                )
+            )
+        except Ended:
+            # The sighting is told in any case; a stop that does not hold changes nothing about it.
+            return
+
+    async def _job(self, row: ItemRow, account: Account, ours: ActionRow) -> Sighting | None:
+        log = await account.jobs.activity_log(row.due_at, self.runner.clock.now())
+        late = [
+            r
+            for r in log.runs
+            if r.definition_ref == row.object_ref
+            and r.ref != ours.result_ref
+            and r.requested_by not in BY_HAND
+            and r.scheduled_for == row.due_at
+            and run_saw(r) is Saw.WORKED
+        ]
+        if not late:
+            return None
+        return Sighting(row.slot_key, f"run {late[0].ref} went on by itself beside our run {ours.result_ref}")
+
+    async def _tell_once(self, sighting: Sighting) -> None:
+        """Each sighting is recorded, and people are told, once; a change of the count is told again."""
+        name = f"{STREAM}/{sighting.slot_key}"
+        told = await self.runner.ledger.stream(name)
+        if told and told[-1].data.get("text") == sighting.text:
+            return
+        if self.tell_people is not None:
+            await self.tell_people(sighting)
+        data = {"text": sighting.text, "least": sighting.least, "most": sighting.most}
+        await self.runner.ledger.append(
+            name, "seen", self.runner.ledger.owner, self.runner.clock.now(), data, len(told)
+        )
+
+
+def _unsettled(row: ActionRow) -> str:
+    wait = "waits to be settled" if row.state is ActionState.UNKNOWN else f"was left {row.state.value}"
+    return f"{row.slot_key}: {row.kind.value} {wait}; `allclear recover` goes on from there"
