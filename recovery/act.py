@@ -8,6 +8,7 @@ the effect is proven absent and the effect's nature allows it (design, invariant
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
@@ -174,7 +175,9 @@ class Runner:
                 caps=self._caps(effect),
             )
         except LedgerConflict:
-            await self.ledger.unclaim(row, "another action of this account is in the way")
+            # The claim itself may be what was lost; then there is nothing to give back.
+            with suppress(LedgerConflict):
+                await self.ledger.unclaim(row, "another action of this account is in the way")
             await self.clock.sleep(waits.poll)
             return []
         except RefusedError as refusal:

@@ -113,7 +113,9 @@ async def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
     if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
         url = f"sqlite:///{(settings.folder / url.removeprefix('sqlite:///')).resolve()}"
     state_dir = settings.path(settings.ledger.state_dir)
-    return await Ledger.open(url, state_dir, kill_file=settings.path(settings.kill_file), read_only=read_only)
+    clock = SystemClock(checked_offset(settings))
+    kill_file = settings.path(settings.kill_file)
+    return await Ledger.open(url, state_dir, kill_file=kill_file, read_only=read_only, clock=clock)
 
 
 def kill_switch(settings: Settings) -> Callable[[], str]:
