@@ -67,7 +67,7 @@ def judge_one(evidence: Evidence, now: datetime, waits: Waits) -> Finding:
         ruling = rule(said)
         if ruling is not None:
             return Finding(slot, ruling.verdict, ruling.reason, ruling.code, evidence)
-    heard = "; ".join(f"{t.witness}: {t.detail}" for t in evidence.testimonies) or "no witness was heard"
+    heard = "; ".join(sorted(f"{t.witness}: {t.detail}" for t in evidence.testimonies)) or "no witness was heard"
     return Finding(slot, Verdict.UNCERTAIN, f"The sources do not agree ({heard}).", "disagree", evidence)
 
 
@@ -169,7 +169,7 @@ def _both(said: Said) -> tuple[Saw, Saw]:
 _CAMPAIGN_RULES: tuple[Rule, ...] = (
     _ours,
     _not_heard(CAMPAIGN_STATUS, CAMPAIGN_REPORT),
-    _unknown_word(CAMPAIGN_STATUS),
+    _unknown_word(CAMPAIGN_STATUS, CAMPAIGN_REPORT),
     _campaign_partial,
     _campaign_done,
     _campaign_stopped,
@@ -193,11 +193,14 @@ _AUTOMATION_RULES: tuple[Rule, ...] = (_ours, _automation)
 
 
 def _job_contradiction(said: Said) -> Ruling | None:
+    """Two sources that tell different stories of the same run prove nothing, whichever of them is right."""
     log, console = said.by[ACTIVITY_LOG], said.by[CONSOLE]
-    ended = log.saw in (Saw.WORKED, Saw.FAILED, Saw.PARTIAL)
-    if ended and console.saw is Saw.RUNNING and log.facts.get("run") == console.facts.get("run"):
+    same_run = log.facts.get("run") is not None and log.facts.get("run") == console.facts.get("run")
+    if same_run and log.saw is not console.saw:
         return Ruling(
-            Verdict.UNCERTAIN, "disagree", f"The log says {log.detail}; the console says it is still under way."
+            Verdict.UNCERTAIN,
+            "disagree",
+            f"Of the same run the log says {log.detail}; the console says {console.detail}.",
         )
     return None
 

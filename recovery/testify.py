@@ -80,7 +80,10 @@ def _campaign_saw(campaign: Campaign, observed_at: datetime, waits: Waits) -> Sa
 
 
 def campaign_report(report: CampaignReport, listed: Campaign, observed_at: datetime) -> Testimony:
-    """What the campaign's report says, read after the list (R001.4, R001.6); a moving counter means "still sending"."""
+    """What the campaign's report says, read after the list (R001.4, R001.6).
+
+    A moving counter means "still sending"; opens or a sending time beside a send counter of zero are no clear word.
+    """
     facts: Facts = {"send_amt": report.send_amt, "total_amt": report.total_amt, "has_data": report.has_data}
     detail = f"report: {report.send_amt} of {report.total_amt} sent" if report.has_data else "report: no data"
     if report.send_amt > listed.send_amt and report.status == "2":
@@ -90,7 +93,7 @@ def campaign_report(report: CampaignReport, listed: Campaign, observed_at: datet
     elif report.send_amt > 0:
         saw = Saw.WORKED
     else:
-        saw = Saw.NOTHING
+        saw = Saw.UNKNOWN if report.has_data else Saw.NOTHING
     return Testimony(CAMPAIGN_REPORT, saw, observed_at, True, detail, facts, report.digest)
 
 

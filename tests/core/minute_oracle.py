@@ -83,7 +83,7 @@ def cron_due(cron: Cron, start: datetime, end: datetime, zone: str) -> tuple[dat
 
 @cache
 def real_minute(wall: datetime, zone: str) -> datetime:
-    """When the wall first shows a time; a skipped time is as long after the jump as it would have been after its start."""
+    """When the wall first shows a time; a skipped time is moved on by the length of the jump."""
     around = wall.replace(tzinfo=UTC)
     for minute in walk(around - timedelta(hours=15), around + timedelta(hours=15), zone):
         if minute.shows == wall and not minute.seen_before:

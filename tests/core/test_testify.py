@@ -1,0 +1,150 @@
+"""What one witness may be believed: runs that belong to a slot, absences, counters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from recovery.model import Kind, Saw
+from recovery.testify import (
+    ACTIVITY_LOG,
+    CONSOLE,
+    list_testimony,
+    log_testimony,
+    made_up_for,
+    run_saw,
+    runs_of,
+    unreadable,
+)
+
+from .makers import DUE, NOW, WAITS, a_log, a_run, a_slot
+
+SLOT = a_slot(Kind.IMPORT)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+# The four things that make "no run" believable; each one that is missing makes it worthless.
+HOLES = {
+    "a page failed": {"complete": False, "problem": "page 3: HTTP 502"},
+    "it begins after the slot": {"covers_from": DUE + timedelta(seconds=1)},
+    "it does not say where it begins": {"covers_from": None},
+    "it ends before the slot's grace": {"covers_to": DUE + timedelta(seconds=WAITS.grace - 1)},
+    "it shows nothing newer than the slot": {
+        "runs": (a_run("old", definition_ref="x", scheduled_for=DUE - DAY, started_at=DUE - DAY, ended_at=DUE - HOUR),)
+    },
+    "it is empty": {"runs": ()},
+}
+
+
+@pytest.mark.requirement("R001.16", "R001.20")
+def test_an_absence_is_believed_when_the_log_is_whole_covers_the_slot_and_shows_something_newer() -> None:
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(), DUE + DAY, WAITS)
+    assert (heard.saw, heard.complete) == (Saw.NOTHING, True)
+
+
+@pytest.mark.requirement("R001.7", "R001.20")
+@pytest.mark.parametrize("hole", HOLES)
+def test_an_absence_with_a_hole_in_the_log_is_not_believed(hole: str) -> None:
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(**HOLES[hole]), DUE + DAY, WAITS)
+    assert (heard.saw, heard.complete) == (Saw.NOTHING, False)
+    assert heard.detail.startswith("no run, but the log ")
+
+
+def test_the_console_shows_the_present_and_need_not_reach_back() -> None:
+    """It lists what is under way, so an empty Console that was read whole is an answer."""
+    now_empty = a_log(runs=(), covers_from=None, covers_to=None)
+    assert log_testimony(CONSOLE, SLOT, now_empty, None, WAITS).complete
+    assert not log_testimony(CONSOLE, SLOT, a_log(complete=False), None, WAITS).complete
+
+
+@pytest.mark.parametrize(
+    ("scheduled_for", "started_at", "belongs"),
+    [
+        (DUE, DUE + HOUR, True),
+        (DUE + timedelta(seconds=59), None, True),
+        (DUE + timedelta(seconds=60), DUE, False),
+        (DUE - timedelta(seconds=60), DUE, False),
+        (None, DUE, True),
+        (None, DUE - timedelta(seconds=1), False),
+        (None, DUE + DAY - timedelta(seconds=1), True),
+        (None, DUE + DAY, False),
+        (None, None, False),
+    ],
+)
+def test_a_run_belongs_to_the_slot_it_was_scheduled_for_or_started_after(
+    scheduled_for: object, started_at: object, belongs: bool
+) -> None:
+    """When the log does not say what a run was for, it belongs to the slot in whose time it started."""
+    run = a_run(scheduled_for=scheduled_for, started_at=started_at)
+    assert bool(runs_of(SLOT, [run], DUE + DAY)) is belongs
+
+
+def test_the_last_slot_takes_every_later_run_without_a_plan() -> None:
+    run = a_run(scheduled_for=None, started_at=DUE + 30 * DAY)
+    assert runs_of(SLOT, [run], None) == (run,)
+
+
+@pytest.mark.parametrize("by", ["user", "run_now", "repeat", "reprocess", "import"])
+def test_a_run_by_hand_is_nobody_s_scheduled_run_but_may_make_up_for_one(by: str) -> None:
+    run = a_run(requested_by=by, started_at=DUE + HOUR)
+    assert runs_of(SLOT, [run], None) == ()
+    assert made_up_for(SLOT, (), [run]) == (run,)
+    assert made_up_for(SLOT, (), [a_run(requested_by=by, started_at=DUE - HOUR)]) == ()
+
+
+def test_runs_of_another_definition_say_nothing() -> None:
+    run = a_run(definition_ref="8")
+    assert runs_of(SLOT, [run], None) == ()
+    assert made_up_for(SLOT, (), [a_run(definition_ref="8", requested_by="user")]) == ()
+
+
+def test_a_later_success_by_hand_settles_an_earlier_failure() -> None:
+    again = a_run("r2", requested_by="repeat", started_at=DUE + 2 * HOUR, scheduled_for=None)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(a_run(state="failed"), again), DUE + DAY, WAITS)
+    assert (heard.saw, heard.facts["run"], heard.facts["by_hand"]) == (Saw.WORKED, "r2", True)
+
+
+def test_of_several_runs_of_a_slot_the_newest_speaks() -> None:
+    first = a_run("r1", state="failed")
+    second = a_run("r2", started_at=DUE + HOUR, ended_at=DUE + 2 * HOUR)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(second, first), DUE + DAY, WAITS)
+    assert (heard.saw, heard.facts["run"]) == (Saw.WORKED, "r2")
+
+
+@pytest.mark.requirement("R001.17")
+@pytest.mark.parametrize(
+    ("changes", "saw"),
+    [
+        ({}, Saw.WORKED),
+        ({"returned": 0, "updated": 0}, Saw.WORKED),
+        ({"returned": 10, "updated": 0}, Saw.UNKNOWN),
+        ({"returned": 10, "updated": 7, "errored": 3}, Saw.PARTIAL),
+        ({"returned": None, "updated": None, "errored": None}, Saw.WORKED),
+        ({"state": "failed"}, Saw.FAILED),
+        ({"state": "partial_error"}, Saw.PARTIAL),
+        ({"state": "queued"}, Saw.RUNNING),
+        ({"state": "running"}, Saw.RUNNING),
+        ({"state": "stop_requested"}, Saw.RUNNING),
+        ({"state": "stopped"}, Saw.STOPPED),
+        ({"state": "SUCCEEDED"}, Saw.UNKNOWN),
+        ({"state": ""}, Saw.UNKNOWN),
+        ({"state": "a new word"}, Saw.UNKNOWN),
+    ],
+)
+def test_a_run_worked_when_contacts_came_back_and_were_updated(changes: dict[str, object], saw: Saw) -> None:
+    """Words we do not know are unknown, and counts may make a "succeeded" doubtful."""
+    assert run_saw(a_run(**changes)) is saw
+
+
+@pytest.mark.requirement("R001.28", "R001.29")
+@pytest.mark.parametrize(
+    ("missing", "extra", "saw"), [(0, 0, Saw.WORKED), (1, 0, Saw.GAP), (0, 1, Saw.GAP), (4, 9, Saw.GAP)]
+)
+def test_a_tag_and_a_list_that_differ_either_way_show_a_gap(missing: int, extra: int, saw: Saw) -> None:
+    assert list_testimony(missing, extra, NOW, "compared").saw is saw
+
+
+def test_an_unreadable_witness_is_never_complete_and_says_why() -> None:
+    silent = unreadable(CONSOLE, NOW, "HTTP 502")
+    assert (silent.saw, silent.complete, silent.detail) == (Saw.UNREADABLE, False, "HTTP 502")
