@@ -10,121 +10,44 @@ import os
 import tomllib
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from recovery.errors import ConfigError
 from recovery.model import Remedy
 from recovery.policy import Decision, Limits, Policy, QuietHours, ValidUntil, Waits
+from recovery.settings_remotes import (
+    AccountSettings,
+    JiraSettings,
+    PanelSettings,
+    PlaybookSettings,
+    SecretAt,
+    SlackSettings,
+    SmtpSettings,
+    Strict,
+    ZendeskSettings,
+)
+
+__all__ = [
+    "AccountSettings",
+    "JiraSettings",
+    "SecretAt",
+    "Settings",
+    "SlackSettings",
+    "config_path",
+    "load_policy",
+    "load_settings",
+    "read_toml",
+    "reveal",
+]
 
 DEFAULT_CONFIG = Path("config/allclear.toml")
 M = TypeVar("M", bound=BaseModel)
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
-
-
 _WAITS, _LIMITS = Waits(), Limits()
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SecretAt(_Strict):
-    """Where one secret is: exactly one of an environment variable, a file, a Prefect Secret block."""
-
-    env: str | None = None
-    file: Path | None = None
-    prefect_block: str | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> SecretAt:
-        if sum(x is not None for x in (self.env, self.file, self.prefect_block)) != 1:
-            raise ValueError("name exactly one of env, file, prefect_block")
-        return self
-
-    @property
-    def place(self) -> str:
-        """Where it is, for people; never its value."""
-        if self.env is not None:
-            return f"environment variable {self.env}"
-        return f"file {self.file}" if self.file is not None else f"Prefect block {self.prefect_block}"
-
-
-class Pro2Settings(_Strict):
-    """One account's Prospect2 URL (from its developer page; never built from a name) and key."""
-
-    base_url: str
-    token: SecretAt
-    requests_per_second: float = Field(default=5.0, gt=0, le=100)
-
-
-class DashboardSettings(_Strict):
-    """The Integrated Dashboard: through a bridge that serves the contract, or assisted by a named person."""
-
-    mode: Literal["bridge", "assisted"] = "bridge"
-    base_url: str = ""
-    token: SecretAt | None = None
-    requests_per_second: float = Field(default=10.0, gt=0, le=1000)
-
-    @model_validator(mode="after")
-    def _bridge_needs_a_url(self) -> DashboardSettings:
-        if self.mode == "bridge" and (not self.base_url or self.token is None):
-            raise ValueError('mode "bridge" needs base_url and token')
-        return self
-
-
-class TessituraSettings(_Strict):
-    """Tessitura REST with its four-part Basic credentials."""
-
-    base_url: str
-    user: str
-    group: str
-    location: str
-    password: SecretAt
-    requests_per_second: float = Field(default=10.0, gt=0, le=1000)
-
-
-class AccountSettings(_Strict):
-    """One customer of the platform."""
-
-    name: Name
-    time_zone: str
-    pro2: Pro2Settings
-    dashboard: DashboardSettings
-    tessitura: TessituraSettings
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from None
-        return value
-
-
-class JiraSettings(_Strict):
-    """Where incident tickets are filed: a site, or https://api.atlassian.com/ex/jira/{cloudId} for scoped tokens."""
-
-    base_url: str
-    email: str = ""
-    token: SecretAt
-    project: str
-    issue_type: str = "Incident"
-    browse_url: str = ""
-
-
-class SlackSettings(_Strict):
-    """An internal Slack app and the channel it writes to."""
-
-    base_url: str = "https://slack.com/api"
-    token: SecretAt
-    channel: str
-
-
-class LedgerSettings(_Strict):
+class LedgerSettings(Strict):
     """SQLite or PostgreSQL. The URL of a database with a password is itself a secret: name where it is."""
 
     url: str = "sqlite:///../var/allclear.db"
@@ -132,13 +55,13 @@ class LedgerSettings(_Strict):
     state_dir: Path = Path("../var")
 
 
-class Rehearsal(_Strict):
+class Rehearsal(Strict):
     """A shifted clock for rehearsals; refused unless every base URL is a loopback address."""
 
     clock_offset_seconds: float = 0.0
 
 
-class Settings(_Strict):
+class Settings(Strict):
     """All of `allclear.toml`."""
 
     accounts: list[AccountSettings] = Field(min_length=1)
@@ -149,6 +72,10 @@ class Settings(_Strict):
     kill_file: Path = Path("../var/STOP")
     jira: JiraSettings | None = None
     slack: SlackSettings | None = None
+    zendesk: ZendeskSettings | None = None
+    smtp: SmtpSettings | None = None
+    panels: tuple[PanelSettings, ...] = ()
+    playbooks: PlaybookSettings = PlaybookSettings()
     rehearsal: Rehearsal = Rehearsal()
     folder: Path = Path()
 
@@ -165,7 +92,7 @@ class Settings(_Strict):
         return relative if relative.is_absolute() else (self.folder / relative).resolve()
 
 
-class _WaitsFile(_Strict):
+class _WaitsFile(Strict):
     grace_seconds: float = Field(default=_WAITS.grace, ge=0)
     running_limit_seconds: float = Field(default=_WAITS.running_limit, ge=0)
     monitor_seconds: float = Field(default=_WAITS.monitor, ge=0)
@@ -183,7 +110,7 @@ class _WaitsFile(_Strict):
     write_deadline_seconds: float = Field(default=_WAITS.write_deadline, gt=0)
 
 
-class _LimitsFile(_Strict):
+class _LimitsFile(Strict):
     releases_per_run: int = Field(default=_LIMITS.releases_per_run, ge=0)
     recipients_per_run: int = Field(default=_LIMITS.recipients_per_run, ge=0)
     recipients_per_hour: int = Field(default=_LIMITS.recipients_per_hour, ge=0)
@@ -196,12 +123,12 @@ class _LimitsFile(_Strict):
     max_unknowns_in_a_row: int = Field(default=_LIMITS.max_unknowns_in_a_row, ge=1)
 
 
-class _QuietFile(_Strict):
+class _QuietFile(Strict):
     start: time = time(0, 0)
     end: time = time(0, 0)
 
 
-class _ValidFile(_Strict):
+class _ValidFile(Strict):
     account: str
     object: str
     at: datetime
@@ -215,16 +142,16 @@ class _ValidFile(_Strict):
         return value
 
 
-class _UnattendedFile(_Strict):
+class _UnattendedFile(Strict):
     accounts: tuple[str, ...] = ()
 
 
-class _PolicyFile(_Strict):
+class _PolicyFile(Strict):
     waits: _WaitsFile = _WaitsFile()
     limits: _LimitsFile = _LimitsFile()
     quiet_hours: _QuietFile = _QuietFile()
     valid_for_hours: float = Field(default=48.0, gt=0)
-    valid_until: list[_ValidFile] = []
+    valid_until: list[_ValidFile] = Field(default_factory=list)
     unattended: _UnattendedFile = _UnattendedFile()
     assume_one_shot_release: bool = False
     exclude_automations: bool = True
@@ -234,7 +161,7 @@ class _PolicyFile(_Strict):
     contact_us_url: str = "https://help.prospect2.com"
 
 
-class _DecisionFile(_Strict):
+class _DecisionFile(Strict):
     kind: str
     verdict: str
     code: str = "*"
@@ -244,7 +171,7 @@ class _DecisionFile(_Strict):
     recommended: str = ""
 
 
-class _PlaybookFile(_Strict):
+class _PlaybookFile(Strict):
     id: str
     version: str
     title: str
@@ -271,9 +198,11 @@ def load_policy(settings: Settings) -> Policy:
     path, table = settings.path(settings.policy_file), settings.path(settings.playbook_file)
     read = _checked(_PolicyFile, read_toml(path), path)
     playbook = _checked(_PlaybookFile, read_toml(table), table)
-    strangers = sorted(set(read.unattended.accounts) - {a.name for a in settings.accounts})
-    if strangers:
-        raise ConfigError(f"{path}: unattended.accounts: there is no account {strangers[0]!r}", "Correct the name.")
+    known = {a.name for a in settings.accounts}
+    named = {"unattended.accounts": set(read.unattended.accounts), "valid_until": {v.account for v in read.valid_until}}
+    for field, names in named.items():
+        for stranger in sorted(names - known):
+            raise ConfigError(f"{path}: {field}: there is no account {stranger!r}", "Correct the name.")
     waits = {k.removesuffix("_seconds"): v for k, v in read.waits.model_dump().items()}
     limits = read.limits.model_dump()
     limits["wave_bake"] = limits.pop("wave_bake_seconds")
@@ -320,7 +249,7 @@ def _checked(kind: type[M], data: dict[str, Any], path: Path) -> M:
 
 
 def reveal(secret: SecretAt, settings: Settings, field: str) -> SecretStr:
-    """The secret's value, read from where the settings say. Raises ConfigError that names the place, never the value."""
+    """The secret, read from where the settings say. Raises ConfigError that names the place, never the value."""
     if secret.env is not None:
         value = os.environ.get(secret.env, "")
         fix = f"Set {secret.env}."

@@ -148,7 +148,9 @@ def checked_offset(settings: Settings) -> float:
 
 def _urls(settings: Settings) -> list[str]:
     urls = [u for a in settings.accounts for u in (a.pro2.base_url, a.dashboard.base_url, a.tessitura.base_url) if u]
-    return urls + [s.base_url for s in (settings.jira, settings.slack) if s is not None]
+    urls += [s.base_url for s in (settings.jira, settings.slack, settings.zendesk) if s is not None]
+    urls += [f"smtp://{settings.smtp.host}"] if settings.smtp is not None else []
+    return urls + [p.base_url for p in settings.panels]
 
 
 def _rates(settings: Settings) -> dict[tuple[str, str], Rate]:

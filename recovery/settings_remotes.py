@@ -1,0 +1,187 @@
+"""Where each remote system is and where its secret is, as tables of `allclear.toml`; unknown keys are errors.
+
+Secrets are named by *where they are* (environment, file, Prefect block), never by value.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Strict(BaseModel):
+    """Frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SecretAt(Strict):
+    """Where one secret is: exactly one of an environment variable, a file, a Prefect Secret block."""
+
+    env: str | None = None
+    file: Path | None = None
+    prefect_block: str | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SecretAt:
+        if sum(x is not None for x in (self.env, self.file, self.prefect_block)) != 1:
+            raise ValueError("name exactly one of env, file, prefect_block")
+        return self
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people; never its value."""
+        if self.env is not None:
+            return f"environment variable {self.env}"
+        return f"file {self.file}" if self.file is not None else f"Prefect block {self.prefect_block}"
+
+
+class Pro2Settings(Strict):
+    """One account's Prospect2 URL (from its developer page; never built from a name) and key."""
+
+    base_url: str
+    token: SecretAt
+    requests_per_second: float = Field(default=5.0, gt=0, le=100)
+
+
+class DashboardSettings(Strict):
+    """The Integrated Dashboard: through a bridge that serves the contract, or assisted by a named person."""
+
+    mode: Literal["bridge", "assisted"] = "bridge"
+    base_url: str = ""
+    token: SecretAt | None = None
+    requests_per_second: float = Field(default=10.0, gt=0, le=1000)
+
+    @model_validator(mode="after")
+    def _bridge_needs_a_url(self) -> DashboardSettings:
+        if self.mode == "bridge" and (not self.base_url or self.token is None):
+            raise ValueError('mode "bridge" needs base_url and token')
+        return self
+
+
+class TessituraSettings(Strict):
+    """Tessitura REST with its four-part Basic credentials."""
+
+    base_url: str
+    user: str
+    group: str
+    location: str
+    password: SecretAt
+    requests_per_second: float = Field(default=10.0, gt=0, le=1000)
+
+
+class AccountSettings(Strict):
+    """One customer of the platform."""
+
+    name: Name
+    time_zone: str
+    pro2: Pro2Settings
+    dashboard: DashboardSettings
+    tessitura: TessituraSettings
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from None
+        return value
+
+
+class JiraSettings(Strict):
+    """Where incident tickets are filed: a site, or https://api.atlassian.com/ex/jira/{cloudId} for scoped tokens."""
+
+    base_url: str
+    email: str = ""
+    token: SecretAt
+    project: str
+    issue_type: str = "Incident"
+    browse_url: str = ""
+
+
+class SlackSettings(Strict):
+    """An internal Slack app and the channel it writes to."""
+
+    base_url: str = "https://slack.com/api"
+    token: SecretAt
+    channel: str
+
+
+class ZendeskSettings(Strict):
+    """Where customers are answered: OAuth with a client of its own, or `token` for an API token while it lives.
+
+    With an API token `client_id` is the e-mail address of its user. Token pairs are kept in the ledger's state folder.
+    """
+
+    base_url: str
+    client_id: Text
+    client_secret: SecretAt | None = None
+    scope: str = "tickets:read tickets:write"
+    grant: Literal["client_credentials", "refresh_token"] = "client_credentials"
+    first_refresh: SecretAt | None = None
+    token: SecretAt | None = None
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> ZendeskSettings:
+        if (self.client_secret is None) == (self.token is None):
+            raise ValueError("name exactly one of client_secret (OAuth) and token (API token)")
+        return self
+
+
+class SmtpSettings(Strict):
+    """How mail goes out. `security` is "none" for a server on this machine only."""
+
+    host: Text
+    port: int = Field(default=587, ge=1, le=65535)
+    sender: Text
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    user: str = ""
+    password: SecretAt | None = None
+
+
+class PanelSettings(Strict):
+    """One messaging panel of one customer, for playbooks (R000.7). `account` need not be one of `[[accounts]]`.
+
+    `ref` is Meta's business account id, or any name for a Netcore account; `url` is the panel as people open it.
+    `token` holds Meta's token, or the whole Authorization value for Netcore. `languages` are all languages in the
+    provider's words; `lists_all` states that a list without filters is proven to hold everything.
+    """
+
+    account: Name
+    provider: Literal["netcore", "meta"]
+    ref: Name
+    base_url: str
+    token: SecretAt
+    url: str = ""
+    name: str = ""
+    regions: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    lists_all: bool = False
+
+    @field_validator("url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        if value and urlsplit(value).scheme != "https":
+            raise ValueError("must be https: people open it with their login")
+        return value
+
+    @field_validator("regions")
+    @classmethod
+    def _capitals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(v.strip().upper() for v in value)
+
+
+class PlaybookSettings(Strict):
+    """Where playbooks are, this site's names for them, and who may approve a change of a customer's setting."""
+
+    folder: Path = Path("playbooks")
+    site: Path | None = None
+    approvers: tuple[str, ...] = ()
