@@ -23,6 +23,11 @@ class Consent:
     missing: str = ""
 
 
+def person(name: str) -> str:
+    """One person's name, however it was typed: two spellings are not two approvers."""
+    return " ".join(name.split()).casefold()
+
+
 def reach_of(items: Sequence[PlanItem]) -> int:
     """Recipients of the H3 items among these, as far as known."""
     return sum(i.audience or 0 for i in items if i.harm is Harm.H3)
@@ -44,12 +49,14 @@ def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: date
         return Consent(frozenset(), f"the plan expired at {plan.expires_at:%Y-%m-%d %H:%M} UTC; make a new one")
     good = [a for a in approvals if a.plan_digest == plan.digest and a.by.strip()]
     wanted = {i.slot.key: i for i in acting(plan)}
-    by_item = {key: {a.by for a in good if not a.items or key in a.items} for key in wanted}
+    by_item = {key: {person(a.by) for a in good if not a.items or key in a.items} for key in wanted}
     approved = [wanted[k] for k, people in by_item.items() if people]
     needed = approvers_needed(approved, policy)
     others_needed = reach_of(approved) > policy.limits.two_people_above
     enough = frozenset(
-        k for k, people in by_item.items() if len(people) >= needed and (not others_needed or people - {starter})
+        k
+        for k, people in by_item.items()
+        if len(people) >= needed and (not others_needed or people - {person(starter)})
     )
     if not enough and approved:
         what = f"{needed} different people" if needed > 1 else "somebody other than the person who starts the run"

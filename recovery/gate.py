@@ -182,5 +182,10 @@ def is_quiet(now: datetime, time_zone: str, quiet: QuietHours) -> bool:
 
 
 def overlap_bounds(original_sent: int, copy_sent: int, audience: int) -> tuple[int, int]:
-    """How many people at least and at most got both mails, from the counters alone (R001.14)."""
-    return max(0, original_sent + copy_sent - audience), min(original_sent, copy_sent)
+    """How many people at least and at most got both mails, from the counters alone (R001.14).
+
+    An audience smaller than what was sent is not known; then nothing is claimed to be the least.
+    """
+    most = min(original_sent, copy_sent)
+    known = audience >= max(original_sent, copy_sent)
+    return (max(0, original_sent + copy_sent - audience) if known else 0), most

@@ -1,7 +1,8 @@
 """From findings to a frozen, ordered, hashed plan. Pure; the same findings in any order give the same plan.
 
-The decision table of `config/playbooks/process-failure.toml` says what a finding calls for; this module adds what
-no table may switch off: validity, what may be resent at all, one act per definition, order and waves (design, 4.7 to 4.11).
+The decision table of `config/playbooks/process-failure.toml` says what a finding calls for; this module adds
+what no table may switch off: validity, what may be resent at all, one act per definition, order and waves (design, 4.7
+to 4.11).
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ _REMEDY_OF_CHOICE = {
     "run_now": Remedy.RUN_NOW,
 }
 _ONCE_PER_DEFINITION = frozenset({Remedy.REPROCESS, Remedy.REPEAT_IMPORT, Remedy.TAGGED_IMPORT, Remedy.RUN_NOW})
+_ACTING = _ONCE_PER_DEFINITION | {Remedy.RESEND}
 
 
 def key_for(secret: bytes, slot: Slot, kind: str, generation: int = 0, detail: str = "") -> str:
@@ -112,8 +114,11 @@ def select(
     most: int | None = None,
     wave: int | None = None,
 ) -> Plan:
-    """A smaller plan with its own digest. No value ever means "all": an empty result is refused (invariant 7)."""
-    _know(only, [i.slot.key for i in plan.items] + [i.slot.object_ref for i in plan.items], "item")
+    """A smaller plan with its own digest. No value ever means "all": an empty result is refused (invariant 7).
+
+    An item that is named and does not exist is refused too: a misspelt exception must not let the item act.
+    """
+    _know((*only, *without), [i.slot.key for i in plan.items] + [i.slot.object_ref for i in plan.items], "item")
     kept = [
         i
         for i in plan.items
@@ -125,7 +130,7 @@ def select(
         and (wave is None or i.wave == wave)
     ]
     if most is not None:
-        kept = kept[:most]
+        kept = kept[: max(most, 0)]
     if not kept:
         raise RefusedError("The selection leaves no item, so nothing is done.", "Run `allclear plan` and choose again.")
     return freeze(plan.window, kept, plan.made_at, policy)
@@ -174,9 +179,11 @@ def _decision(finding: Finding, policy: Policy, now: datetime) -> Decision:
     valid = policy.validity_of(finding.slot.account, finding.slot.object_ref)
     if valid is not None and valid.at <= now and finding.verdict in (Verdict.MISSED, Verdict.FAILED, Verdict.STALLED):
         row = policy.decide(kind, finding.verdict, "not_valid_any_more")
-        return replace(row, code="not_valid_any_more", why=f"{valid.reason} (until {iso(valid.at)}). {row.why}")
+        remedy = Remedy.DROP if row.remedy in _ACTING else row.remedy
+        why = f"{valid.reason} (until {iso(valid.at)}). {row.why}"
+        return replace(row, code="not_valid_any_more", remedy=remedy, why=why)
     row = policy.decide(kind, finding.verdict, finding.code)
-    if row.remedy not in (Remedy.RESEND, Remedy.RUN_NOW, Remedy.REPROCESS, Remedy.REPEAT_IMPORT, Remedy.TAGGED_IMPORT):
+    if row.remedy not in _ACTING:
         return row
     if finding.verdict in (Verdict.PARTIAL, Verdict.UNCERTAIN):
         return _held(row, finding.code, "Partial and uncertain cases are never acted on without a person.")

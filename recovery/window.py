@@ -34,7 +34,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     moment = _iso(written, text)
     if moment.tzinfo is None:
         raise UsageError(f"The time {text!r} has no zone.", _EXAMPLES)
-    return moment.astimezone(UTC)
+    return _in_utc(moment, text)
 
 
 def parse_span(text: str) -> timedelta:
@@ -42,7 +42,10 @@ def parse_span(text: str) -> timedelta:
     match = _SPAN.match(text.strip().lower())
     if not match:
         raise UsageError(f"{text!r} is no length of time.", "Write 90m, 6h or 2d.")
-    return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    try:
+        return timedelta(seconds=float(match[1]) * _SECONDS[match[2]])
+    except OverflowError:
+        raise UsageError(f"{text!r} is too long a time.", "Write 90m, 6h or 2d.") from None
 
 
 def _iso(written: str, text: str) -> datetime:
@@ -62,7 +65,7 @@ def _clock(written: str, text: str) -> time:
 def _zone(name: str, text: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as America
         raise UsageError(
             f"{text!r}: {name!r} is not a time zone.", "Use an IANA name such as America/New_York."
         ) from None
@@ -75,7 +78,14 @@ def _moment(local: datetime, zone: ZoneInfo, text: str) -> datetime:
         raise UsageError(
             f"{text!r} does not name one moment: the clocks change in {zone.key} at that time.", "Write it in UTC."
         )
-    return first.astimezone(UTC)
+    return _in_utc(first, text)
+
+
+def _in_utc(moment: datetime, text: str) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise UsageError(f"{text!r} is no time that can be read.", _EXAMPLES) from None
 
 
 def make_window(
