@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json as json_module
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -27,6 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from integrations.evidence import kept_body, kept_request, redact_text, redact_url, secret_forms
 from integrations.fields import Fields
 from integrations.oneshot import TooLargeError
+from integrations.outgoing import Call, Params, build_request, credential_values, sendable
 from integrations.replies import (
     CapabilityManifest,
     Judge,
@@ -72,11 +72,8 @@ __all__ = [
 
 DEFAULT_PENALTY_SECONDS = 2.0
 LONGEST_BACK_OFF_SECONDS = 20.0
-SENT_BY_DEFAULT = {"Accept": "application/json", "User-Agent": "allclear", "Accept-Encoding": "gzip, deflate"}
-CREDENTIAL_HEADERS = ("authorization", "api-token", "x-pendo-integration-key", "x-api-key", "x-routing-key")
 
 Headers: TypeAlias = Mapping[str, str] | Callable[[], Awaitable[Mapping[str, str]]]
-Params: TypeAlias = Mapping[str, str | int] | Sequence[tuple[str, str | int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,23 +87,6 @@ class Timeouts:
     read: float = 30.0
     total: float = 60.0
     longest_wait: float = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """One request as a client asked for it; `path` is below the base URL."""
-
-    op: str
-    method: str
-    path: str
-    params: Params | None
-    json: Any
-    data: Mapping[str, str] | None
-    headers: Mapping[str, str] | None
-
-    def __post_init__(self) -> None:
-        if not self.path.startswith("/") or self.path.startswith("//") or {".", ".."} & set(self.path.split("/")):
-            raise ValueError(f"not a path below the base URL: {self.path[:80]!r}")
 
 
 class _AgainError(Exception):
@@ -153,7 +133,7 @@ class Transport:
         self._timeouts = timeouts
         self._limited_before_execute = limited_before_execute
         self._given = secrets
-        self._forms = secret_forms((*secrets, *_credentials(headers))) if isinstance(headers, Mapping) else ()
+        self._forms = secret_forms((*secrets, *credential_values(headers))) if isinstance(headers, Mapping) else ()
         self._tries = read_retries + 1
         self._jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
         self._tracer = trace.get_tracer("allclear.integrations")
@@ -180,7 +160,7 @@ class Transport:
         """
         if method not in ("GET", "POST", "HEAD"):
             raise ValueError(f"{method} changes the remote: use write()")
-        call = _Call(op, method, path, params, json, data, headers)
+        call = Call(op, method, path, params, json, data, headers)
         with self._span(call) as span:
             retrying = AsyncRetrying(
                 stop=stop_after_attempt(self._tries),
@@ -233,7 +213,7 @@ class Transport:
             "check the base URL; if it is right, the remote changed: keep the evidence and tell its vendor",
         )
 
-    async def _read_once(self, call: _Call) -> Reply:
+    async def _read_once(self, call: Call) -> Reply:
         op = call.op
         request = await self._request(call)
         await self._gate.acquire(self.account, self.system)
@@ -332,7 +312,7 @@ class Transport:
         `attempt.deadline_seconds` is UNKNOWN. Never retried, never redirected. Raises nothing for what the remote said
         or failed to say; `asyncio.CancelledError` passes, and leaves the attempt open to be settled by reading.
         """
-        call = _Call(op, method, path, params, json, data, headers)
+        call = Call(op, method, path, params, json, data, headers)
         with self._span(call) as span:
             give_up_at = self.clock.monotonic() + attempt.deadline_seconds
             ready = await self._ready(attempt, call, give_up_at)
@@ -344,7 +324,7 @@ class Transport:
             span.set_attribute("allclear.attempt", attempt.attempt_ref)
             return replace(result, detail=redact_text(result.detail, self._forms))
 
-    async def _ready(self, attempt: OpenAttempt, call: _Call, give_up_at: float) -> httpx.Request | WriteResult:
+    async def _ready(self, attempt: OpenAttempt, call: Call, give_up_at: float) -> httpx.Request | WriteResult:
         """The request once it is this account's turn, or why nothing was sent."""
         try:
             async with asyncio.timeout(attempt.deadline_seconds):
@@ -402,22 +382,12 @@ class Transport:
 
     # ---- one exchange ----------------------------------------------------------------------------------------------
 
-    async def _request(self, call: _Call) -> httpx.Request:
+    async def _request(self, call: Call) -> httpx.Request:
         given = self._headers
         if not isinstance(given, Mapping):
             given = sendable(await given(), self.system, self.account)
-            self._forms = secret_forms((*self._given, *_credentials(given)))
-        sent = {**SENT_BY_DEFAULT, **given, **(call.headers or {})}
-        content: bytes | None = None
-        if call.json is not None:
-            content = json_module.dumps(call.json, separators=(",", ":"), allow_nan=False).encode()
-            sent.setdefault("Content-Type", "application/json")
-        query = None
-        if call.params:
-            pairs = call.params.items() if isinstance(call.params, Mapping) else call.params
-            query = httpx.QueryParams(list(pairs))
-        url = self._base + call.path
-        return httpx.Request(call.method, url, params=query, headers=sent, content=content, data=call.data)
+            self._forms = secret_forms((*self._given, *credential_values(given)))
+        return build_request(self._base, call, given)
 
     async def _exchange(self, pool: httpx.AsyncBaseTransport, request: httpx.Request, connect_seconds: float) -> Reply:
         """One request and its whole reply from `pool`; httpx, aiohttp or OS errors pass."""
@@ -452,7 +422,7 @@ class Transport:
             trace_ref=f"{context.trace_id:032x}" if context.is_valid else "",
         )
 
-    def _span(self, call: _Call) -> Any:
+    def _span(self, call: Call) -> Any:
         return self._tracer.start_as_current_span(
             f"{self.system} {call.op}",
             kind=trace.SpanKind.CLIENT,
@@ -466,21 +436,5 @@ class Transport:
         )
 
 
-def sendable(headers: Mapping[str, str], system: str, account: str) -> Mapping[str, str]:
-    """The headers, if they can stand in a request; `ConfigError` for a credential with a line end or beyond ASCII."""
-    for name, value in headers.items():
-        if not value.isascii() or not value.isprintable():
-            who = f"{system} of {account}" if account else system
-            raise ConfigError(f"the {name} of {who} holds a character that no header may hold", "copy it again")
-    return headers
-
-
 def _not_sent(why: str, *, auth_failed: bool = False) -> WriteResult:
     return WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {why}", auth_failed=auth_failed)
-
-
-def _credentials(headers: Headers) -> list[str]:
-    if not isinstance(headers, Mapping):
-        return []
-    values = [value for name, value in headers.items() if name.lower() in CREDENTIAL_HEADERS]
-    return values + [word for value in values for word in value.split() if len(word) > 8]
