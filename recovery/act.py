@@ -55,8 +55,8 @@ CANNOT_TELL: Literal["cannot_tell"] = "cannot_tell"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended(Exception):  # noqa: N818 # not an error: how an item ended, carried to the runner from any depth of a recipe
-    """An item ends here."""
+class Ended(Exception):
+    """How an item ended, carried to the runner from any depth of a recipe; not an error."""
 
     outcome: ItemOutcome
     reason: str

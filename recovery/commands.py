@@ -427,7 +427,8 @@ async def status(config: Path | None, *, as_json: bool, watch: bool, no_color: b
         if not gentle:
             raise
         print(
-            f"{error}\n{error.hint}\n\nTo see it work on this machine: `allclear demo`. All commands: `allclear --help`."
+            f"{error}\n{error.hint}\n\n"
+            "To see it work on this machine: `allclear demo`. All commands: `allclear --help`."
         )
         return EXIT_ALL_CLEAR
     while True:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 
-Facts = Mapping[str, str | int | float | bool | None | list[str]]
+Facts = Mapping[str, str | int | float | bool | list[str] | None]
 
 
 class System(StrEnum):
@@ -190,7 +190,7 @@ def digest_of(value: object) -> str:
 def action_key(secret: bytes, account: str, system: str, kind: str, object_ref: str, slot: str, generation: int) -> str:
     """The business key of an action: 16 base32 letters, the same for every runner, incident and wording.
 
-    An HMAC, so that nobody can craft one by naming a campaign. It never covers the run, the incident or the time of day.
+    An HMAC, so that nobody can craft one by naming a campaign. It covers no run, no incident and no time of day.
     """
     parts = "\x1f".join((account, system, kind, object_ref, slot, str(generation)))
     return base64.b32encode(hmac.new(secret, parts.encode(), hashlib.sha256).digest())[:16].decode()
@@ -219,7 +219,7 @@ class OutageWindow:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When something is due. `value` is read by `type`: cron expression, RFC 5545 RRULE, ISO 8601 duration or date-time."""
+    """When something is due. `value` is read by `type`: cron, RFC 5545 RRULE, ISO 8601 duration or date-time."""
 
     type: str
     value: str = ""
@@ -406,7 +406,7 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a write came to: APPLIED with the id it produced, REJECTED, NOT_APPLIED (it provably never took effect) or UNKNOWN."""
+    """What a write came to: APPLIED with the id it produced, REJECTED, NOT_APPLIED (provably no effect) or UNKNOWN."""
 
     outcome: AttemptOutcome
     ref: str = ""

@@ -140,7 +140,7 @@ def checked_offset(settings: Settings) -> float:
         outside = [u for u in _urls(settings) if urlsplit(u).hostname not in LOOPBACK]
         if outside:
             raise ConfigError(
-                f"rehearsal.clock_offset_seconds: the clock may be shifted for loopback servers only, not for {outside[0]}.",
+                f"rehearsal.clock_offset_seconds: a shifted clock is for loopback servers only, not for {outside[0]}.",
                 "Remove the [rehearsal] table.",
             )
     return offset

@@ -168,7 +168,8 @@ class _TaggedImport:
             return
         if gap.digest != c.item.before.get("gap_digest"):
             raise held(
-                f"The differences are not the ones in the plan: {len(gap.to_add)} to add, {len(gap.to_remove)} to remove "
+                "The differences are not the ones in the plan: "
+                f"{len(gap.to_add)} to add, {len(gap.to_remove)} to remove "
                 "(`allclear audit` names them). Apply these?",
                 ask_for,
                 ask_for,

@@ -184,7 +184,7 @@ class _Resend:
             return Look(CANNOT_TELL, note=f"the list of campaigns cannot be read whole: {listing.problem}")
         marked = [x for x in listing.items if self.context.marker in x.name and x.ref != self.ref]
         left = [x for x in marked if x.status != "0"] or marked
-        found = min(left, key=lambda x: int(x.ref), default=None) or await self._unmarked_copy(listing.items)
+        found = min(left, key=_by_age, default=None) or await self._unmarked_copy(listing.items)
         if found is None:
             return Look(ABSENT, note="no copy in the list of campaigns")
         return Look(SEEN, found.ref, found.digest, f"copy {found.ref} ({STATUS_WORDS.get(found.status, found.status)})")
@@ -193,16 +193,12 @@ class _Resend:
         row = await self.context.runner.ledger.action(self.context.spec(ActionKind.COPY, Harm.H0, self.ref).key)
         if row is None or row.attempts == 0:
             return None
-        for candidate in sorted(campaigns, key=lambda x: int(x.ref)):
+        for candidate in sorted(campaigns, key=_by_age):
             fresh = candidate.created_at is None or candidate.created_at >= self.context.item.slot.due_at
-            if (
-                candidate.status == "0"
-                and fresh
-                and int(candidate.ref) > int(self.ref)
-                and "[RK-" not in candidate.name
-            ):
-                if await self._equal(candidate.ref):
-                    return candidate
+            later = _by_age(candidate) > (len(self.ref), self.ref)
+            free = candidate.status == "0" and "[RK-" not in candidate.name
+            if fresh and later and free and await self._equal(candidate.ref):
+                return candidate
         return None
 
     async def _confirm_copy(self) -> Look:
@@ -400,6 +396,11 @@ class _Resend:
         return confirmed(
             f"copy {copy_ref} was sent to {copy.send_amt} of {copy.total_amt}; the original stayed at rest"
         )
+
+
+def _by_age(campaign: Campaign) -> tuple[int, str]:
+    """Older campaigns have smaller ids; compared as numbers where they are numbers, without assuming that they are."""
+    return len(campaign.ref), campaign.ref
 
 
 def _stop_question(ended: Ended) -> Ended:
