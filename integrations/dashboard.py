@@ -8,7 +8,7 @@ its pages were read, and a job that was asked for and got no run id is found aga
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal, TypeVar, cast
 
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
@@ -19,6 +19,8 @@ from recovery.ports import KIND_BY_WORD, BridgeCapabilities, Definition, Listing
 T = TypeVar("T")
 
 PAGE = 200
+CLOCK_SLACK = timedelta(minutes=5)
+"""Times are asked for in whole seconds and clocks differ: a run that began this second must still be seen."""
 MAX_PAGES = 5000
 _SYNC_MODES = ("add_only", "add_remove")
 
@@ -77,8 +79,8 @@ class DashboardClient:
         return Listing(tuple(found.values()), not problem, self._http.clock.now(), problem, tuple(digests))
 
     async def activity_log(self, start: datetime, end: datetime) -> RunLog:
-        """Runs in [start, end], all pages."""
-        return await self._log("activity_log", "/activity-log", {"from": iso(start), "to": iso(end)})
+        """Runs in [start, end], all pages; a clock that is ahead of ours hides none of the newest."""
+        return await self._log("activity_log", "/activity-log", {"from": iso(start), "to": iso(end + CLOCK_SLACK)})
 
     async def console(self) -> RunLog:
         """Runs queued or running now."""

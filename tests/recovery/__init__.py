@@ -1,0 +1,1 @@
+"""End-to-end tests of the engine: the real clients against the pretend estate over real HTTP."""
