@@ -3,6 +3,7 @@
 An effect's name, and so its action key, is made of what it is about and never of wording or time. A desk that is down
 is waited out simply because the effect is derived again until `effect_done` is in the stream; the key makes one ticket
 of all tries. What depends on another effect's result (a link on the ticket it hangs on) is derived once that is there.
+`effect_done` means read back at the remote, not merely accepted: a notice counts as down when its guide says so.
 """
 
 from __future__ import annotations
@@ -326,7 +327,7 @@ def _boards(incident: Incident, now: datetime, settings: DeskSettings) -> Iterat
     """A task on the board of each affected client that has gone live; not for P1 (R003.6, R003.7, R003.12)."""
     if incident.severity == "P1":
         return
-    for account in incident.customers:
+    for account in _accounts(incident, settings):
         client = settings.desk.clients.get(account)
         if client is None or not client.board_ref or not client.live(now):
             continue
@@ -373,9 +374,13 @@ def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterat
             yield _mail(incident, f"rca/{account}", f"v{approved.n}", account, mail)
 
 
+def _accounts(incident: Incident, settings: DeskSettings) -> tuple[str, ...]:
+    """The affected accounts: every client when the incident is everyone's."""
+    return tuple(settings.desk.clients) if incident.scope == "entire" else incident.customers
+
+
 def _contacts(incident: Incident, settings: DeskSettings) -> Iterator[tuple[str, tuple[str, ...]]]:
-    accounts = settings.desk.clients if incident.scope == "entire" else incident.customers
-    for account in accounts:
+    for account in _accounts(incident, settings):
         client = settings.desk.clients.get(account)
         if client is not None and client.notice_to:
             yield account, client.notice_to
