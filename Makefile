@@ -32,5 +32,12 @@ types: install
 
 check: lint types test
 
+# Prefect on this machine: pages, schedules and a worker (docs/prefect.md). `make down` stops what `make server` started.
+server: install
+	@flows/server.sh up
+
+down:
+	@flows/server.sh down
+
 clean:
 	rm -rf var out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from prefect import flow, task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect import State, flow, task
+from prefect.cache_policies import NO_CACHE
 
+from flows.pages import progress, show
 from recovery.forms import WindowForm
-from recovery.served import audit_account, audit_report, merge_audits, window_of
+from recovery.served import Read, Reading, reading
+from recovery.served_pages import Tally
 
 
-@task(name="audit one account", retries=0, task_run_name="audit {account}")
-async def read_account(outage: WindowForm, account: str) -> Any:
+@task(name="audit one account", task_run_name="audit {account}", retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def read_account(account: str, read: Callable[[str], Awaitable[Read]]) -> Read:
     """Every slot of one account, with its witnesses."""
-    return await audit_account(outage, account)
+    return await read(account)
+
+
+async def read_accounts(work: Reading) -> list[Read]:
+    """A task run for each account, side by side."""
+    return await asyncio.gather(*(read_account(name, work.account) for name in work.accounts))
 
 
 @flow(name="audit", description="What was due in an outage, and what happened. Reads only.", retries=0)
-async def audit(outage: WindowForm) -> dict[str, Any]:
+async def audit(outage: WindowForm) -> State[Any]:
     """Audits every account of the window; the table shows what was not done.
 
     Args:
         outage: The outage window and the accounts.
     """
-    window, names = window_of(outage)
-    parts = [await read_account(outage, name) for name in names]
-    view, rows, text = audit_report(merge_audits(window, parts))
-    await acreate_table_artifact(rows, key="audit-findings", description=f"Not done in {view['incident']}")
-    await acreate_markdown_artifact(text, key="audit-report", description=f"Audit of {view['incident']}")
-    return {"incident": view["incident"], "counts": view["counts"], "exit_code": view["exit_code"]}
+    tally = Tally()
+    async with reading(outage, tally) as work, progress(tally, "audit-progress"):
+        page = await work.audit(await read_accounts(work))
+    return await show(page)

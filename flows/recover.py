@@ -4,39 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow, task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect import State, flow, task
+from prefect.cache_policies import NO_CACHE
 
+from flows.audit import read_accounts
+from flows.pages import progress, show
 from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, WindowForm
-from recovery.served import answer_held, approve_plan, make_recorded_plan, run_recorded_plan
+from recovery.served import answer_held, approve_plan, reading, run_recorded_plan
+from recovery.served_pages import Page, Tally
 
 
-@task(name="make the plan", retries=0)
-async def make_plan(outage: WindowForm, how: RecoverForm) -> dict[str, Any]:
-    """Audits and records a frozen plan."""
-    return await make_recorded_plan(outage, how)
+async def make_plan(outage: WindowForm, how: RecoverForm) -> Page:
+    """Audits each account in a task of its own and records a frozen plan."""
+    tally = Tally()
+    async with reading(outage, tally, plan=how.plan) as work, progress(tally, "audit-progress"):
+        return await work.plan(await read_accounts(work), how.most_items)
 
 
-@task(name="run the plan", retries=0)
-async def run_plan(outage: WindowForm, how: RecoverForm) -> dict[str, Any]:
-    """Acts at most once, proves it, files the ticket."""
-    return await run_recorded_plan(outage, how)
+@task(name="run the plan", retries=0, cache_policy=NO_CACHE, persist_result=False)
+async def run_plan(outage: WindowForm, how: RecoverForm) -> Page:
+    """Acts at most once, proves it, files the ticket. Never retried here: the ledger settles what is open."""
+    tally = Tally()
+    async with progress(tally, "recovery-progress"):
+        return await run_recorded_plan(outage, how, tally)
 
 
 @flow(name="recover", description="Plan a recovery, or run an approved plan by its digest.", retries=0)
-async def recover(outage: WindowForm, how: RecoverForm) -> dict[str, Any]:
+async def recover(outage: WindowForm, how: RecoverForm) -> State[Any]:
     """Without a plan digest: makes and records a plan, to be approved. With one: runs it.
 
     Args:
         outage: The outage window and the accounts; not needed with a plan digest.
         how: Which plan, who starts it, and whether it is a dry run.
     """
-    made = await (run_plan(outage, how) if how.plan and not how.dry_run else make_plan(outage, how))
-    await acreate_table_artifact(made["rows"], key=made["artifact"], description=made["title"])
-    await acreate_markdown_artifact(made["text"], key=f"{made['artifact']}-report", description=made["title"])
-    if made["exit_code"] == 1:
-        raise RuntimeError(made["title"])
-    return {k: made[k] for k in ("title", "digest", "exit_code")}
+    return await show(await (run_plan(outage, how) if how.plan and not how.dry_run else make_plan(outage, how)))
 
 
 @flow(name="approve", description="Approve a recorded plan by its digest.", retries=0)

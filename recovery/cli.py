@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -185,7 +186,10 @@ def recover(
     where = commands.Where(config, start, end, last, tuple(account), incident)
     part = commands.Part(tuple(only), tuple(without), tuple(kind), most, wave)
     how = commands.How(digest, by, yes, dry_run, report)
-    _run(lambda: commands.recover(where, part, how, as_json=as_json, quiet=quiet, no_color=no_color), as_json)
+    _run(
+        lambda: _recorded(lambda: commands.recover(where, part, how, as_json=as_json, quiet=quiet, no_color=no_color)),
+        as_json,
+    )
 
 
 @app.command()
@@ -378,6 +382,15 @@ def demo(
     from recovery import demo as demo_module
 
     _run(lambda: demo_module.demo(root, scenario, as_json=as_json, no_color=no_color), as_json)
+
+
+async def _recorded(work: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """The work, also recorded on a Prefect server when PREFECT_API_URL names one; Prefect loads for nothing else."""
+    if not os.environ.get("PREFECT_API_URL"):
+        return await work()
+    from flows.record import recorded
+
+    return await recorded("allclear recover", work)
 
 
 def _run(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool = False) -> None:

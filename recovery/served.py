@@ -1,43 +1,114 @@
-"""The calls of `operate` in the shape that the flows need: forms in, plain values and Markdown out. Knows no Prefect."""
+"""The calls of `operate` in the shape that the flows need: forms in, pages out. Knows no Prefect.
+
+A served run opens everything once, fixes its window once (so that "the last two hours" is the same two hours for every
+account), and returns pages of plain values. Errors are those of `operate`: one sentence, raised.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 from recovery.answers import give
+from recovery.approvals import acting
 from recovery.audit import AccountAudit, AuditResult
 from recovery.commands import Part
 from recovery.errors import UsageError
 from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, WindowForm
-from recovery.model import Approval, Finding, OutageWindow, Verdict, iso
-from recovery.operate import Run, audit_exit_code, audit_window, plan_from
-from recovery.report import AccountReport, RunReport, render_markdown
+from recovery.model import Approval, Finding, OutageWindow, Plan, iso
+from recovery.operate import RecoverResult, Run, audit_exit_code, audit_window, plan_from
+from recovery.ports import Tell
+from recovery.report import render_markdown
 from recovery.run_report import build
-from recovery.settings import Settings, load_policy, load_settings
+from recovery.served_pages import (
+    Page,
+    Tally,
+    audit_page,
+    not_approved,
+    nothing_to_do,
+    plan_page,
+    recovery_page,
+)
+from recovery.settings import load_settings
 from recovery.views import audit_view, recover_view
 from recovery.window import make_window
-from recovery.wiring import SystemClock, checked_offset, open_systems
+from recovery.wiring import Systems, open_systems, silent
 
-MOST_ROWS = 5000
+SHORTEST_DIGEST = 6
+MOST_ACCOUNTS_AT_ONCE = 64
+
+Read = tuple[tuple[Finding, ...], AccountAudit]
 
 
-def window_of(form: WindowForm) -> tuple[OutageWindow, tuple[str, ...]]:
-    """The checked window and its accounts. Raises UsageError, ConfigError."""
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An audit that is done account by account, so that each is a task of its own."""
+
+    systems: Systems
+    window: OutageWindow
+    severity: str = ""
+    recorded: Plan | None = None
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE))
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Which accounts are to be read."""
+        return self.window.accounts
+
+    async def account(self, name: str) -> Read:
+        """One account's findings; what could not be read of it is among them, as uncertain."""
+        async with self.room:
+            result = await audit_window(self.systems, replace(self.window, accounts=(name,)))
+        return result.findings, result.accounts[0]
+
+    def whole(self, parts: Sequence[Read]) -> AuditResult:
+        """The parts of every account as one audit."""
+        findings = sorted((f for found, _ in parts for f in found), key=lambda f: f.slot)
+        return AuditResult(self.window, tuple(findings), tuple(read for _, read in parts))
+
+    async def audit(self, parts: Sequence[Read]) -> Page:
+        """What was due and what happened."""
+        result = self.whole(parts)
+        text = render_markdown(await build(self.systems, result, "audit"))
+        return audit_page(audit_view(result, audit_exit_code(result)), text, self.window, self.severity)
+
+    async def plan(self, parts: Sequence[Read], most_items: int | None) -> Page:
+        """A frozen plan, recorded, as a page to decide from; with a recorded one, that one and the present state."""
+        result = self.whole(parts)
+        made = self.recorded or await plan_from(self.systems, result)
+        if made is None:
+            return nothing_to_do(render_markdown(await build(self.systems, result, "audit")))
+        if most_items is not None and self.recorded is None:
+            made = Part(most=most_items).of(made, self.systems)
+            await self.systems.ledger.save_plan(made)
+        return plan_page(made, render_markdown(await build(self.systems, result, "plan", plan=made)))
+
+
+@asynccontextmanager
+async def reading(form: WindowForm, tell: Tell = silent, *, plan: str = "") -> AsyncIterator[Reading]:
+    """Opens the accounts of the form, or of a recorded plan. Raises UsageError, ConfigError, LedgerError."""
     settings = load_settings(form.config)
-    window = _window(form, settings)
-    return window, window.accounts
+    async with open_systems(settings, tell=tell) as systems:
+        recorded = await _recorded(systems, plan) if plan else None
+        window = recorded.window if recorded else window_of(form, systems)
+        if isinstance(tell, Tally):
+            tell.total = len(window.accounts)
+        yield Reading(systems, window, form.severity, recorded)
 
 
-def _window(form: WindowForm, settings: Settings) -> OutageWindow:
-    from datetime import timedelta
-
-    now = SystemClock(checked_offset(settings)).now()
+def window_of(form: WindowForm, systems: Systems) -> OutageWindow:
+    """The form's window, checked. Raises UsageError with one sentence."""
+    now = systems.clock.now()
     if form.start and form.end:
         if form.start.tzinfo is None or form.end.tzinfo is None:
             raise UsageError("The times of the outage need a time zone.", "Choose one in the form.")
         started_at, ended_at = form.start, form.end
+    elif form.start or form.end:
+        raise UsageError("The outage has only one of start and end.", "Give both, or the last hours.")
     elif form.last_hours:
         started_at, ended_at = now - timedelta(hours=form.last_hours), now
     else:
@@ -46,150 +117,77 @@ def _window(form: WindowForm, settings: Settings) -> OutageWindow:
         started_at,
         ended_at,
         form.accounts,
-        [a.name for a in settings.accounts],
+        [a.name for a in systems.accounts],
         now=now,
-        most_hours=load_policy(settings).limits.window_hours,
+        most_hours=systems.policy.limits.window_hours,
         incident=form.incident,
     )
 
 
-async def audit_account(form: WindowForm, account: str) -> tuple[tuple[Finding, ...], AccountAudit]:
-    """One account's findings."""
+async def _recorded(systems: Systems, digest: str) -> Plan:
+    """The recorded plan that a digest, or the beginning of one, names."""
+    made = await systems.ledger.plan(digest.strip()) if len(digest.strip()) >= SHORTEST_DIGEST else None
+    if made is None:
+        raise UsageError(f"There is no plan {digest!r} in the ledger.", "The page of the plan's run names its digest.")
+    return made
+
+
+async def run_recorded_plan(form: WindowForm, how: RecoverForm, tell: Tell = silent) -> Page:
+    """Runs an approved plan to its end; without any approval it does nothing and says so."""
     settings = load_settings(form.config)
-    async with open_systems(settings, names=(account,)) as systems:
-        window = _window(form, settings)
-        result = await audit_window(systems, OutageWindow(window.started_at, window.ended_at, (account,)))
-        return result.findings, result.accounts[0]
-
-
-def merge_audits(window: OutageWindow, parts: Sequence[tuple[tuple[Finding, ...], AccountAudit]]) -> AuditResult:
-    """The parts of every account as one audit."""
-    findings = sorted((f for found, _ in parts for f in found), key=lambda f: f.slot)
-    return AuditResult(window, tuple(findings), tuple(read for _, read in parts))
-
-
-def audit_report(result: AuditResult) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
-    """The JSON view, the rows of what is not done, and the report as Markdown."""
-    view = audit_view(result, audit_exit_code(result))
-    rows = [
-        {k: s[k] for k in ("account", "kind", "name", "slot", "verdict", "reason", "key")}
-        for s in view["slots"]
-        if s["verdict"] != Verdict.DONE
-    ]
-    accounts = tuple(
-        AccountReport(a.account, a.time_zone, not a.problems, "; ".join(a.problems)) for a in result.accounts
-    )
-    newest = max(
-        (t.observed_at for f in result.findings for t in f.evidence.testimonies), default=result.window.ended_at
-    )
-    report = RunReport(
-        result.window, result.window.incident_ref, "Audit", newest, "audit", accounts, findings=result.findings
-    )
-    return view, rows[:MOST_ROWS] or [{"result": "all clear"}], render_markdown(report)
-
-
-async def make_recorded_plan(form: WindowForm, how: RecoverForm) -> dict[str, Any]:
-    """A plan in the ledger, and the page to decide from: who is reached, the caveats, and what not to overlook."""
-    settings = load_settings(form.config)
-    async with open_systems(settings, names=tuple(form.accounts)) as systems:
-        if how.plan:
-            made = await systems.ledger.plan(how.plan)
-            if made is None:
-                raise UsageError(f"There is no plan {how.plan!r} in the ledger.", "Make one first.")
-            result = await audit_window(systems, made.window)
-        else:
-            result = await audit_window(systems, _window(form, settings))
-            made = await plan_from(systems, result)
-        if made is None:
-            text = render_markdown(await build(systems, result, "audit"))
-            rows = [{"result": "all clear"}]
-            return {"title": "All clear", "digest": "", "rows": rows, "text": text, "artifact": "plan", "exit_code": 0}
-        if how.most_items is not None:
-            made = Part(most=how.most_items).of(made, systems)
-            await systems.ledger.save_plan(made)
-        text = render_markdown(await build(systems, result, "plan", plan=made))
-        rows = [
-            {
-                "account": i.slot.account,
-                "kind": i.slot.kind,
-                "name": i.slot.name,
-                "verdict": i.verdict.value,
-                "remedy": i.remedy.value,
-                "recipients": i.audience,
-                "why not": i.caveat or i.question,
-                "key": i.slot.key,
-            }
-            for i in made.items[:MOST_ROWS]
-        ]
-        title = (
-            f"Plan {made.digest[:12]}: {len(made.items)} items, {made.reach} recipients, expires {iso(made.expires_at)}"
-        )
-        return {"title": title, "digest": made.digest, "rows": rows, "text": text, "artifact": "plan", "exit_code": 3}
-
-
-async def run_recorded_plan(form: WindowForm, how: RecoverForm) -> dict[str, Any]:
-    """Runs an approved plan to its end."""
-    settings = load_settings(form.config)
-    async with open_systems(settings) as systems:
-        made = await systems.ledger.plan(how.plan)
-        if made is None:
-            raise UsageError(f"There is no plan {how.plan!r} in the ledger.", "Make one first.")
-        done = await Run(systems, made, how.started_by or os.environ.get("USER", "prefect")).recover()
+    async with open_systems(settings, tell=tell) as systems:
+        made = await _recorded(systems, how.plan)
+        if isinstance(tell, Tally):
+            tell.total = len(made.items)
+        if acting(made) and not await systems.ledger.approvals(made.digest):
+            return not_approved(made, f"Approve plan `{made.digest}` with the deployment `approve/approve`.")
+        done = await Run(systems, made, _starter(how)).recover()
         actions = {r.slot_key: await systems.ledger.actions(r.slot_key) for r in done.items}
         view = recover_view(done, actions, iso(systems.clock.now()))
-        assert done.after is not None
-        text = render_markdown(
-            await build(
-                systems,
-                done.after,
-                "recover",
-                plan=made,
-                items=done.items,
-                balance=done.balance,
-                ticket=done.ticket,
-                problems=done.problems,
-            )
-        )
-        rows = [{k: i[k] for k in ("account", "kind", "name", "outcome", "reason", "key")} for i in view["items"]]
-        balance = view["balance"] or {}
-        title = (
-            f"{balance.get('recovered')} recovered, {balance.get('held')} held, {balance.get('doubles')} doubles: "
-            + ("adds up" if balance.get("adds_up") else "DOES NOT ADD UP")
-        )
-        return {
-            "title": title,
-            "digest": made.digest,
-            "rows": rows[:MOST_ROWS],
-            "text": text,
-            "artifact": "recovery",
-            "exit_code": done.exit_code,
-        }
+        return recovery_page(done, view, await _report(systems, done))
+
+
+def _starter(how: RecoverForm) -> str:
+    return how.started_by.strip() or os.environ.get("USER", "") or "prefect"
+
+
+async def _report(systems: Systems, done: RecoverResult) -> str:
+    if done.after is None:
+        return "Stopped before everything was read again. Run it once more: it goes on from the ledger."
+    made = await build(
+        systems,
+        done.after,
+        "recover",
+        plan=done.plan,
+        items=done.items,
+        balance=done.balance,
+        ticket=done.ticket,
+        problems=done.problems,
+    )
+    return render_markdown(made)
 
 
 async def approve_plan(given: ApprovalForm) -> str:
-    """Records an approval."""
+    """Records an approval. Raises RefusedError when the numbers, the caveat or the time do not fit the plan."""
     settings = load_settings(given.config)
     async with open_systems(settings) as systems:
-        made = await systems.ledger.plan(given.plan)
-        if made is None:
-            raise UsageError(f"There is no plan {given.plan!r} in the ledger.", "Look at the plan run's artifact.")
-        at = systems.clock.now()
+        made = await _recorded(systems, given.plan)
         await systems.ledger.approve(
             Approval(
                 made.digest,
-                given.approved_by,
-                at,
+                given.approved_by.strip(),
+                systems.clock.now(),
                 given.recipients,
                 given.caveat_read,
                 tuple(given.items),
                 given.reason,
             )
         )
-    return f"{given.approved_by} approves plan {made.digest[:12]}"
+    return f"{given.approved_by.strip()} approves plan {made.digest[:12]} ({given.recipients} recipients)"
 
 
 async def answer_held(given: AnswerForm) -> str:
-    """Records an answer."""
+    """Records an answer; says what follows."""
     settings = load_settings(given.config)
     async with open_systems(settings) as systems:
         return await give(systems.ledger, systems.clock, given.item, given.choice, given.answered_by, given.reason)

@@ -1,0 +1,76 @@
+"""Shows a page as artifacts, events and a final state. A server that is gone never disturbs the work it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from prefect import State, get_run_logger
+from prefect.artifacts import (
+    acreate_link_artifact,
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.events import emit_event
+from prefect.states import Completed, Failed
+
+from recovery.served_pages import Page, Tally
+
+BETWEEN_UPDATES_SECONDS = 1.0
+PATIENCE_SECONDS = 20.0
+
+
+async def show(page: Page) -> State[Any]:
+    """Publishes a page; the run's final state says what came of it."""
+    await _try(acreate_table_artifact(page.rows, key=f"{page.key}-items", description=page.title))
+    await _try(acreate_markdown_artifact(page.text, key=f"{page.key}-report", description=page.title))
+    if page.balance:
+        await _try(acreate_markdown_artifact(page.balance, key=f"{page.key}-balance", description=page.title))
+    for link, words in page.links:
+        await _try(acreate_link_artifact(link, words, key=f"{page.key}-ticket", description=f"Ticket {words}"))
+    for h in page.happenings:
+        emit_event(h.event, {"prefect.resource.id": h.resource}, payload=dict(h.payload), id=h.id)
+    result = {"title": page.title, "digest": page.digest, "exit_code": page.exit_code}
+    if page.exit_code == 1:
+        return Failed(message=page.title, data=result)
+    return Completed(name=page.state, message=page.title, data=result)
+
+
+@asynccontextmanager
+async def progress(tally: Tally, key: str) -> AsyncIterator[None]:
+    """A progress artifact that follows the tally, at most once a second, until the block ends."""
+    watching = asyncio.create_task(_follow(tally, key))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _follow(tally: Tally, key: str) -> None:
+    made = await _try(acreate_progress_artifact(tally.percent, key=key, description=tally.line))
+    shown = tally.line
+    try:
+        while made:
+            await asyncio.sleep(BETWEEN_UPDATES_SECONDS)
+            if tally.line != shown:
+                shown = tally.line
+                await _try(aupdate_progress_artifact(made, tally.percent, description=shown))
+    finally:
+        if made and tally.line != shown:
+            await _try(aupdate_progress_artifact(made, tally.percent, description=tally.line))
+
+
+async def _try(publish: Coroutine[Any, Any, Any]) -> Any:
+    """What was published, or None: the ledger has the facts, an artifact only shows them."""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return await publish
+    except Exception as error:  # noqa: BLE001 # whatever Prefect raises, the recovery goes on
+        get_run_logger().warning("Not shown: %s", type(error).__name__)
+        return None
