@@ -115,6 +115,24 @@ class Pro2Client:
             readable=tuple(sorted(parts)),
         )
 
+    async def audience(self, ref: str) -> int | None:
+        """Active contacts of the segment, else of the lists (one on two lists counts twice); None if unreadable."""
+        campaign = await self.campaign(ref)
+        here = f"/api/3/campaigns/{segment(ref)}"
+        lists = await self._readable(self._list_refs, here)
+        if campaign.segment_ref not in ("", "0"):
+            return await self._readable(self._contacts_in, f"segmentid={campaign.segment_ref}")
+        if not lists:
+            return None
+        counts = [await self._readable(self._contacts_in, f"listid={list_ref}") for list_ref in lists]
+        return sum(n for n in counts if n is not None) if None not in counts else None
+
+    async def _contacts_in(self, where: str) -> int:
+        name, _, ref = where.partition("=")
+        params: dict[str, str | int] = {name: ref, "status": 1, "limit": 1}
+        got = await self._http.record("contacts", "/api/3/contacts", params=params)
+        return got.record("meta").integer("total")
+
     async def automations(self) -> Listing[Automation]:
         """Every automation, for listing."""
         return await self._listing("automations", "automations", _automation, {"orders[id]": "ASC"})
@@ -304,6 +322,7 @@ class Pro2Client:
             sdate=row.moment("sdate", self._zone),
             ldate=row.moment("ldate", self._zone),
             created_at=row.moment("cdate", self._zone),
+            modified_at=row.moment("mdate", self._zone),
             send_amt=row.integer("send_amt"),
             total_amt=row.integer("total_amt"),
             series_ref=row.text("seriesid", "0"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from recovery.errors import RefusedError
-from recovery.model import Approval, Harm, Plan, PlanItem
+from recovery.model import Approval, Harm, Plan, PlanItem, Remedy
 from recovery.policy import Policy
 
 
@@ -52,7 +52,8 @@ def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: date
     by_item = {key: {person(a.by) for a in good if not a.items or key in a.items} for key in wanted}
     approved = [wanted[k] for k, people in by_item.items() if people]
     needed = approvers_needed(approved, policy)
-    others_needed = reach_of(approved) > policy.limits.two_people_above
+    unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in approved)
+    others_needed = unknown or reach_of(approved) > policy.limits.two_people_above
     enough = frozenset(
         k
         for k, people in by_item.items()

@@ -44,7 +44,6 @@ from recovery.testify import (
     IN_PROGRESS_STATES,
     LEDGER,
     MARKER,
-    STOPPED_STATUSES,
     TESSITURA_LIST,
     campaign_report,
     campaign_status,
@@ -173,17 +172,17 @@ class _Reader:
             listing = await self.account.campaigns.campaigns()
         except RemoteError as error:
             return [self._all_unreadable(System.PRO2, Kind.CAMPAIGN, str(error))], [], [str(error)]
-        evidence, not_due, problems = [], [], []
+        evidence: list[Evidence] = []
+        not_due: list[NotDue] = []
+        problems: list[str] = []
         if not listing.complete:
             problems.append(f"campaigns of {self.account.name}: the list was not read whole ({listing.problem})")
             evidence.append(self._all_unreadable(System.PRO2, Kind.CAMPAIGN, problems[0]))
         due: list[tuple[Slot, Campaign]] = []
         for campaign in listing.items:
-            slot, reason = self._campaign_slot(campaign)
+            slot = self._campaign_slot(campaign)
             if slot is not None:
                 due.append((slot, campaign))
-            elif reason:
-                not_due.append(NotDue(self.account.name, Kind.CAMPAIGN, campaign.ref, campaign.name, reason))
         room = asyncio.Semaphore(MOST_READS_AT_ONCE)
 
         async def one(slot: Slot, campaign: Campaign) -> Evidence:
@@ -193,10 +192,9 @@ class _Reader:
         evidence += await asyncio.gather(*(one(s, c) for s, c in due))
         return evidence, not_due, problems
 
-    def _campaign_slot(self, campaign: Campaign) -> tuple[Slot | None, str]:
+    def _campaign_slot(self, campaign: Campaign) -> Slot | None:
         if campaign.sdate is None or campaign.status == "0":
-            return None, ""
-        paused_at = campaign.modified_at if campaign.status in STOPPED_STATUSES else None
+            return None
         thing = Scheduled(
             self.account.name,
             System.PRO2,
@@ -204,14 +202,10 @@ class _Reader:
             campaign.ref,
             campaign.name,
             Schedule("once", campaign.sdate.isoformat(), None, self.account.time_zone),
-            paused_at=paused_at,
         )
         found = slots.due(self.window, [thing])
         if found:
-            return found[0], ""
-        in_window = self.window.started_at <= campaign.sdate < self.window.ended_at
-        if in_window:
-            return None, f"a person stopped or paused it before its time ({campaign.modified_at:%Y-%m-%d %H:%M} UTC)"
+            return found[0]
         unfinished = campaign.status == "2" and campaign.sdate < self.window.started_at
         if unfinished and self.window.started_at - campaign.sdate < LOOK_BACK:
             return Slot(
@@ -222,8 +216,8 @@ class _Reader:
                 campaign.sdate,
                 campaign.name,
                 self.account.time_zone,
-            ), ""
-        return None, ""
+            )
+        return None
 
     async def _campaign_evidence(self, slot: Slot, campaign: Campaign, listing: Listing[Campaign]) -> Evidence:
         status = campaign_status(campaign, listing.read_at, self.policy.waits)
@@ -233,7 +227,17 @@ class _Reader:
         testimonies = [status, await self._report(campaign)]
         if ours is not None:
             testimonies.append(ours)
-        return Evidence(slot, tuple(testimonies), {"segment": campaign.segment_ref})
+        facts: dict[str, str | int | float | bool | list[str] | None] = {"segment": campaign.segment_ref}
+        if status.saw is Saw.NOTHING and campaign.total_amt == 0:
+            facts["audience"] = await self._audience(campaign)
+        return Evidence(slot, tuple(testimonies), facts)
+
+    async def _audience(self, campaign: Campaign) -> int | None:
+        """Before it sends, the platform counts nobody; who would be reached must be known before anyone approves."""
+        try:
+            return await self.account.campaigns.audience(campaign.ref)
+        except RemoteError:
+            return None
 
     async def _report(self, campaign: Campaign) -> Testimony:
         try:
@@ -274,17 +278,25 @@ class _Reader:
             definitions = await self.account.jobs.definitions()
         except RemoteError as error:
             return [self._all_unreadable(System.DASHBOARD, Kind.IMPORT, str(error))], [], [str(error)]
-        log, console = await asyncio.gather(self._log(ACTIVITY_LOG), self._log(CONSOLE))
+        log, console, may = await asyncio.gather(self._log(ACTIVITY_LOG), self._log(CONSOLE), self._may())
         evidence, not_due, problems = [], [], [t.detail for t in (log, console) if isinstance(t, Testimony)]
         if not definitions.complete:
             problems.append(f"definitions of {self.account.name} were not read whole ({definitions.problem})")
             evidence.append(self._all_unreadable(System.DASHBOARD, Kind.IMPORT, problems[-1]))
         for definition in definitions.items:
-            evidence += await self._definition_evidence(definition, log, console)
+            evidence += await self._definition_evidence(definition, log, console, may)
             if not definition.scheduled.active and definition.scheduled.schedule.type != "manual":
                 thing = definition.scheduled
                 not_due.append(NotDue(thing.account, thing.kind, thing.object_ref, thing.name, "it is not active"))
         return evidence, not_due, problems
+
+    async def _may(self) -> list[str]:
+        """What this account's dashboard lets us do, so that nothing is offered that would be refused (R001.38)."""
+        try:
+            can = await self.account.jobs.capabilities()
+        except RemoteError:
+            return []
+        return [name for name in ("stop", "reprocess", "run_now", "repeat", "imports") if getattr(can, name)]
 
     async def _log(self, witness: str) -> RunLog | Testimony:
         try:
@@ -295,7 +307,7 @@ class _Reader:
             return unreadable(witness, self.clock.now(), str(error))
 
     async def _definition_evidence(
-        self, definition: Definition, log: RunLog | Testimony, console: RunLog | Testimony
+        self, definition: Definition, log: RunLog | Testimony, console: RunLog | Testimony, may: list[str]
     ) -> list[Evidence]:
         thing = definition.scheduled
         try:
@@ -315,7 +327,7 @@ class _Reader:
         if not slots_of:
             return []
         gap = await self._gap(definition) if thing.kind is Kind.DATA_SYNC else None
-        facts = _definition_facts(definition)
+        facts = {**_definition_facts(definition), "may": may}
         evidence = []
         for slot in slots_of:
             heard = [

@@ -132,13 +132,18 @@ def _campaign_done(said: Said) -> Ruling | None:
 
 
 def _campaign_stopped(said: Said) -> Ruling | None:
-    if said.saw(CAMPAIGN_STATUS) in (Saw.STOPPED, Saw.PAUSED):
+    if said.saw(CAMPAIGN_STATUS) not in (Saw.STOPPED, Saw.PAUSED):
+        return None
+    detail, changed = said.detail(CAMPAIGN_STATUS), said.by[CAMPAIGN_STATUS].facts.get("modified_at")
+    if isinstance(changed, str) and datetime.fromisoformat(changed) < said.due_at:
         return Ruling(
-            Verdict.UNCERTAIN,
-            "stopped_by_someone",
-            f"Someone stopped or paused it: {said.detail(CAMPAIGN_STATUS)}; whether it is still wanted is not known.",
+            Verdict.UNCERTAIN, "paused_before", f"It was not live when it was due: {detail}, since {changed}."
         )
-    return None
+    return Ruling(
+        Verdict.UNCERTAIN,
+        "stopped_by_someone",
+        f"Someone stopped or paused it: {detail}; whether it is still wanted is not known.",
+    )
 
 
 def _campaign_waiting(said: Said) -> Ruling | None:

@@ -53,6 +53,12 @@ _REMEDY_OF_CHOICE = {
     "tagged_import": Remedy.TAGGED_IMPORT,
     "run_now": Remedy.RUN_NOW,
 }
+_RIGHT_OF_REMEDY = {
+    Remedy.REPROCESS: "reprocess",
+    Remedy.REPEAT_IMPORT: "repeat",
+    Remedy.RUN_NOW: "run_now",
+    Remedy.TAGGED_IMPORT: "imports",
+}
 _ONCE_PER_DEFINITION = frozenset({Remedy.REPROCESS, Remedy.REPEAT_IMPORT, Remedy.TAGGED_IMPORT, Remedy.RUN_NOW})
 _ACTING = _ONCE_PER_DEFINITION | {Remedy.RESEND}
 
@@ -189,6 +195,9 @@ def _decision(finding: Finding, policy: Policy, now: datetime) -> Decision:
         return _held(row, finding.code, "Partial and uncertain cases are never acted on without a person.")
     if row.remedy is Remedy.RESEND:
         return _resendable(row, finding, policy, now)
+    may, needed = _facts(finding).get("may"), _RIGHT_OF_REMEDY.get(row.remedy)
+    if isinstance(may, list) and needed not in may:
+        return _held(row, "no_right", f"The dashboard does not offer us {needed!r} for this account (R001.38).")
     return row
 
 
@@ -218,7 +227,7 @@ def _facts(finding: Finding) -> Facts:
 
 
 def _audience(remedy: Remedy, facts: Facts) -> int | None:
-    amount = facts.get("total_amt") if remedy is Remedy.RESEND else facts.get("audience")
+    amount = (facts.get("total_amt") or facts.get("audience")) if remedy is Remedy.RESEND else None
     return amount if isinstance(amount, int) and amount > 0 else None
 
 

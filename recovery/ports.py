@@ -283,6 +283,10 @@ class CampaignDesk(Protocol):
         """What the campaign says and to whom, as far as it can be read."""
         ...
 
+    async def audience(self, ref: str) -> int | None:
+        """How many active contacts the campaign's segment or lists hold now, at most; None where it cannot be read."""
+        ...
+
     async def automations(self) -> Listing[Automation]:
         """Every automation, for listing."""
         ...

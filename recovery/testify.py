@@ -59,6 +59,7 @@ def campaign_status(campaign: Campaign, observed_at: datetime, waits: Waits) -> 
         "total_amt": campaign.total_amt,
         "type": campaign.type,
         "series": campaign.series_ref,
+        "modified_at": campaign.modified_at.isoformat() if campaign.modified_at else None,
     }
     saw = _campaign_saw(campaign, observed_at, waits)
     return Testimony(CAMPAIGN_STATUS, saw, observed_at, True, detail, facts, campaign.digest)

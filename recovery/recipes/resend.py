@@ -39,7 +39,7 @@ class _Resend:
         if original.send_amt > 0 and gone is None:
             return skipped(f"the original went out by itself ({original.send_amt} of {original.total_amt} sent)")
         self.content = await c.account.campaigns.content(self.ref)
-        if not self.content.readable:
+        if not {"messages", "lists"}.intersection(self.content.readable):
             return held("Neither the message nor the lists of the original can be read, so a copy cannot be checked.")
         await self._stop(original)
         await self._defuse(original)
