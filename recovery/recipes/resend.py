@@ -39,8 +39,6 @@ class _Resend:
         if original.send_amt > 0 and gone is None:
             return skipped(f"the original went out by itself ({original.send_amt} of {original.total_amt} sent)")
         self.content = await c.account.campaigns.content(self.ref)
-        if not {"messages", "lists"}.intersection(self.content.readable):
-            return held("Neither the message nor the lists of the original can be read, so a copy cannot be checked.")
         await self._stop(original)
         await self._defuse(original)
         copy_ref = await self._copy(known=bool(copies))
@@ -232,14 +230,28 @@ class _Resend:
         )
 
     async def _same_content(self, copy_ref: str) -> None:
-        if not await self._equal(copy_ref):
+        """The copy says the same to the same people; where the platform shows neither, it must at least be its copy."""
+        same = await self._equal(copy_ref) if self._comparable() else await self._is_a_copy(copy_ref)
+        if not same:
             raise held(
                 f"Draft {copy_ref} does not say the same to the same lists as the original {self.ref}. "
                 "Send it all the same?"
             )
 
-    async def _equal(self, copy_ref: str) -> bool:
+    def _comparable(self) -> bool:
         assert self.content is not None
+        return bool({"messages", "lists"}.intersection(self.content.readable))
+
+    async def _is_a_copy(self, copy_ref: str) -> bool:
+        assert self.content is not None
+        copy = await self.context.account.campaigns.campaign(copy_ref)
+        return copy.source == "copy" and copy.segment_ref == self.content.segment_ref
+
+    async def _equal(self, copy_ref: str) -> bool:
+        """Equal fingerprints over the same readable parts; what cannot be compared is never called equal."""
+        assert self.content is not None
+        if not self._comparable():
+            return False
         theirs = await self.context.account.campaigns.content(copy_ref)
         return theirs.fingerprint == self.content.fingerprint and theirs.readable == self.content.readable
 
