@@ -13,14 +13,18 @@ from recovery.testify import CAMPAIGN_STATUS, MARKER
 
 
 def balance(before: Sequence[Finding], after: Sequence[Finding], items: Iterable[ItemRow]) -> Balance:
-    """Adds up one window. Pure; `before` and `after` are two audits, the second without the ledger's word."""
+    """Adds up one window. Pure; `before` and `after` are two audits, the second without the ledger's word.
+
+    Every item counts, seen again or not: a run that began before the window is no slot any more once it has ended.
+    """
     rows = {row.slot_key: row for row in items}
     now = {f.slot.key: f for f in after}
-    due = {f.slot.key for f in before} | set(now)
+    seen_before = {f.slot.key for f in before}
+    due = seen_before | set(now) | set(rows)
     count = dict.fromkeys(("done_before", "recovered", "skipped", "held"), 0)
     problems: list[str] = []
     for key in sorted(due):
-        bucket, problem = _place(rows.get(key), now.get(key))
+        bucket, problem = _place(rows.get(key), now.get(key), key in seen_before)
         if bucket:
             count[bucket] += 1
         if problem:
@@ -38,7 +42,7 @@ def balance(before: Sequence[Finding], after: Sequence[Finding], items: Iterable
     )
 
 
-def _place(row: ItemRow | None, now: Finding | None) -> tuple[str, str]:
+def _place(row: ItemRow | None, now: Finding | None, seen_before: bool) -> tuple[str, str]:
     """Which part of the balance a slot belongs to, and what is wrong with that."""
     if row is None:
         if now is not None and now.verdict is Verdict.DONE:
@@ -46,7 +50,8 @@ def _place(row: ItemRow | None, now: Finding | None) -> tuple[str, str]:
         return "", "not done, and no item of the plan stands for it"
     if row.outcome is ItemOutcome.CONFIRMED:
         if now is None:
-            return "recovered", "recovered, but the second audit does not see the slot any more"
+            gone = "recovered, but the second audit does not see the slot any more"
+            return "recovered", gone if seen_before else ""
         if now.verdict is not Verdict.DONE and not _by_statement(row):
             return "recovered", f"called recovered, but the second audit says {now.verdict.value} ({now.reason})"
         return "recovered", ""
