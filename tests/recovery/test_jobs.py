@@ -191,8 +191,6 @@ async def test_a_job_that_a_colleague_ran_after_the_plan_is_not_run_again(tmp_pa
         dashboard = n.estate.account("harbor").dashboard
         dashboard.start_run(n.world, "imp", "repeat")
         async with n.open() as systems:
-            from tests.recovery.stage import approve
-
             await approve(systems, plan, "Dana Reyes")
             done = await n.run(systems, plan)
         assert done.balance.adds_up, done.balance
