@@ -257,7 +257,7 @@ def reveal(secret: SecretAt, settings: Settings, field: str) -> SecretStr:
         value, fix = _from_file(settings.path(secret.file), field), f"Write the secret into {secret.file}."
     else:
         value, fix = _from_block(str(secret.prefect_block), field), "Save the block in the Prefect UI."
-    if not value:
+    if not value.strip():
         raise ConfigError(f"{field}: the secret in {secret.place} is empty or not set.", fix)
     return SecretStr(value)
 
@@ -269,6 +269,8 @@ def _from_file(path: Path, field: str) -> str:
         raise ConfigError(
             f"{field}: the secret file {path} cannot be read ({error.strerror}).", "Create it, readable only by you."
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{field}: the secret file {path} is not text.", "Write the secret as UTF-8 text.") from None
 
 
 def _from_block(name: str, field: str) -> str:

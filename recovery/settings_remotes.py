@@ -91,7 +91,7 @@ class AccountSettings(Strict):
     def _known_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as America
             raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from None
         return value
 

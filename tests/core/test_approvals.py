@@ -133,7 +133,7 @@ def test_what_reaches_nobody_does_not_count_towards_the_reach() -> None:
     st.lists(st.tuples(st.sampled_from(["Ann", "Bob", "Sam"]), st.integers(0, 15)), max_size=5),
 )
 def test_whatever_acts_was_approved_by_enough_people(audiences: list[int], given_out: list[tuple[str, int]]) -> None:
-    """Over any set of partial approvals: no item acts on too few names, or on its starter's alone where that is barred."""
+    """Over any set of partial approvals: no item acts on too few names, or on its starter's where that is barred."""
     plan = a_plan(*(a_missed_campaign(str(n), size) for n, size in enumerate(audiences)))
     approvals = []
     for by, mask in given_out:
