@@ -10,6 +10,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from recovery.case_cli import case_app
+
 EPILOG = """
 Exit codes: 0 all clear, 1 failed, 2 usage or configuration, 3 something is held or uncertain,
 4 (audit) there are findings.
@@ -26,6 +28,7 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(case_app, name="case")
 
 Config = Annotated[
     Optional[Path],  # noqa: UP045 # typer reads this form on every Python it supports

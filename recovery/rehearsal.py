@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+PEOPLE = ("Dana Reyes", "Sam Okafor")
 REHEARSAL_POLICY = """\
 # A rehearsal's policy: the waits of a real night, in seconds instead of minutes.
 valid_for_hours = 48
@@ -59,9 +60,11 @@ def write_config(estate: Mapping[str, Any], folder: Path, playbook: Path) -> Pat
         "[rehearsal]",
         f"clock_offset_seconds = {float(estate.get('clock_offset_seconds', 0.0))}",
     ]
+    lines += ["", *_playbooks(folder, playbook.resolve().parent)]
     for account in estate["accounts"]:
         lines += _account(account, hidden)
     lines += _desks(estate, hidden)
+    lines += _panels(estate, hidden)
     (folder / "policy.toml").write_text(REHEARSAL_POLICY + _validity(estate), encoding="utf-8")
     path = folder / "allclear.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -98,7 +101,46 @@ def _desks(estate: Mapping[str, Any], hidden: Path) -> list[str]:
     if slack := estate.get("slack"):
         lines += ["", "[slack]", *(f"{k} = {_text(slack[k])}" for k in ("base_url", "channel"))]
         lines += [f"token = {{ file = {_secret(hidden, 'slack', slack['token'])} }}"]
+    if zendesk := estate.get("zendesk"):
+        lines += ["", "[zendesk]", *(f"{k} = {_text(zendesk[k])}" for k in ("base_url", "client_id", "scope"))]
+        lines += [f"client_secret = {{ file = {_secret(hidden, 'zendesk', zendesk['client_secret'])} }}"]
+    if smtp := estate.get("smtp"):
+        lines += ["", "[smtp]", f"host = {_text(smtp['host'])}", f"port = {smtp['port']}", 'security = "none"']
+        lines += ['sender = "allclear@desk.example"', f"user = {_text(smtp['user'])}"]
+        if smtp["user"]:
+            lines += [f"password = {{ file = {_secret(hidden, 'smtp', smtp['password'])} }}"]
     return lines
+
+
+def _playbooks(folder: Path, playbooks: Path) -> list[str]:
+    """The playbooks of this installation, with made-up contacts for them."""
+    (folder / "site.toml").write_text((playbooks / "site.example.toml").read_text(encoding="utf-8"), encoding="utf-8")
+    return [
+        "[playbooks]",
+        f"folder = {_text(str(playbooks))}",
+        'site = "site.toml"',
+        f"approvers = {_text_list(PEOPLE)}",
+    ]
+
+
+def _panels(estate: Mapping[str, Any], hidden: Path) -> list[str]:
+    """The panels of customers `shop-meta`, `shop-meta-2` and `shop-netcore`."""
+    lines: list[str] = []
+    if meta := estate.get("meta"):
+        token = _secret(hidden, "meta", meta["token"])
+        for number, ref in enumerate(meta["accounts"], 1):
+            name = "shop-meta" if number == 1 else f"shop-meta-{number}"
+            lines += _panel(name, "meta", ref, meta["base_url"], token, 'regions = ["US"]')
+    if netcore := estate.get("netcore"):
+        token = _secret(hidden, "netcore", netcore["authorization"])
+        languages = 'languages = ["English", "German"]'
+        lines += _panel("shop-netcore", "netcore", "panel1", netcore["base_url"], token, languages)
+    return lines
+
+
+def _panel(account: str, provider: str, ref: str, url: str, token: str, more: str) -> list[str]:
+    named = {"account": account, "provider": provider, "ref": ref, "base_url": url, "url": "https://panel.example"}
+    return ["", "[[panels]]", *(f"{k} = {_text(v)}" for k, v in named.items()), f"token = {{ file = {token} }}", more]
 
 
 def _validity(estate: Mapping[str, Any]) -> str:
@@ -118,6 +160,10 @@ def _secret(hidden: Path, name: str, value: str) -> str:
     path.write_text(value, encoding="utf-8")
     path.chmod(0o600)
     return _text(f"secrets/{name}")
+
+
+def _text_list(values: Sequence[str]) -> str:
+    return f"[{', '.join(map(_text, values))}]"
 
 
 def _text(value: str) -> str:

@@ -45,25 +45,33 @@ def jira(world: World, given: Any) -> Neighbour:
 
 
 def slack(world: World, given: Any) -> Neighbour:
-    """Slack with the operations channel."""
+    """Slack with the operations channel and the two of the playbooks."""
     from sandbox.slack import SlackState
 
     state = given or SlackState(token(world, "xoxb"))
     if not state.channels:
-        state.add_channel("C0OPS", "ops-incidents")
+        for channel_ref, name in (
+            ("C0OPS", "ops-incidents"),
+            ("C0SUPPORT", "support"),
+            ("C0CROSS", "cross-functional"),
+        ):
+            state.add_channel(channel_ref, name)
     channel = next(iter(state.channels))
     return Neighbour(state, lambda url: {"base_url": f"{url}/api", "token": state.token, "channel": channel})
 
 
 def zendesk(world: World, given: Any) -> Neighbour:
-    """Zendesk with one OAuth client."""
+    """Zendesk with one OAuth client and a client's ticket about clicks that are not counted."""
     from sandbox.zendesk import ZendeskState
 
     state = given or ZendeskState("allclear", token(world, "zendesk"))
+    words = "Our WhatsApp template spring_offer shows no clicks at all."
+    ticket = state.add_ticket(world, "WhatsApp clicks are not tracked", words, "shop@client.example")
 
     def describe(url: str) -> Row:
         client = {"client_id": state.client_id, "client_secret": state.client_secret}
-        return {"base_url": url, **client, "scope": state.client_scope, "subdomain": state.subdomain}
+        told = {"base_url": url, **client, "scope": state.client_scope, "subdomain": state.subdomain}
+        return {**told, "ticket": str(ticket)}
 
     return Neighbour(state, describe)
 
@@ -126,10 +134,12 @@ def netcore(world: World, given: Any) -> Neighbour:
 
 
 def meta(world: World, given: Any) -> Neighbour:
-    """Meta's Graph API with one WhatsApp business account."""
+    """Meta's Graph API with two WhatsApp business accounts: insights on for the first, off for the second."""
     from sandbox.meta import MetaState, demo_account
 
-    state = given or MetaState(token(world, "meta"), {"waba1": demo_account("waba1", "Example Shop", world.now())})
+    on = demo_account("waba1", "Example Shop", world.now())
+    off = demo_account("waba2", "Quiet Shop", world.now(), insights=False)
+    state = given or MetaState(token(world, "meta"), {"waba1": on, "waba2": off})
     accounts = list(state.accounts)
     return Neighbour(state, lambda url: {"base_url": url, "token": state.token, "accounts": accounts})
 

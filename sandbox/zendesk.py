@@ -170,6 +170,23 @@ async def _list(world: World, state: ZendeskState, request: Request) -> Response
     return _page(state, request, "tickets", rows)
 
 
+async def _search(world: World, state: ZendeskState, request: Request) -> Response:
+    """Tickets whose subject or first comment holds every plain word of the query; anything with a colon is a filter."""
+    del world
+    query = request.query_params.get("query", "")
+    words = [word.lower() for word in query.split() if ":" not in word]
+    if not query.strip():
+        raise RefusedError(400, "invalid", "Invalid search: query is missing")
+    size = whole_number(request.query_params.get("per_page"), 100)
+    found: list[Json] = []
+    for ticket in state.tickets.values():
+        first = ticket.comments[0]["body"] if ticket.comments else ""
+        text = f"{ticket.fields['subject']} {first}".lower()
+        if all(word in text for word in words):
+            found.append({**ticket.fields, "result_type": "ticket"})
+    return JSONResponse({"results": found[: size or 100], "count": len(found), "next_page": None})
+
+
 async def _show(world: World, state: ZendeskState, request: Request) -> Response:
     del world
     fields = state.find(request.path_params["ticket_id"]).fields
@@ -259,6 +276,7 @@ _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _TICKET + "/audits", "audits", _audits),
     ("GET", _TICKET + "/incidents", "incidents", _incidents),
     ("GET", "/job_statuses/{job_id}", "job_status", _job),
+    ("GET", "/search", "search", _search),
 )
 
 
