@@ -90,7 +90,8 @@ def _checks(s: Standing) -> Iterator[Next]:
             command = f'allclear case attest {s.case.ref} {step.check} {choices} {ME} --statement "…" --file SHOT.png'
         else:
             command = f"allclear case check {s.case.ref}"
-        yield Next(f"{step.text} ({step.why}) {where}".strip(), command, required)
+        asked = step.why if step.text in step.why else f"{step.text} ({step.why})"
+        yield Next(f"{asked} {where}".strip(), command, required)
 
 
 def _told(s: Standing) -> bool:

@@ -25,6 +25,7 @@ from recovery.case_evidence import FolderStore
 from recovery.case_references import TicketSearch
 from recovery.casework import Office
 from recovery.errors import ConfigError
+from recovery.evidence_card import CHROMIUM
 from recovery.link_witnesses import PANELS, WITNESSES
 from recovery.model import System
 from recovery.panel_ports import Panel, PanelBook, PanelDesk
@@ -76,7 +77,7 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
         zendesk, search = make.zendesk()
         yield CaseSystems(
             systems,
-            Office(systems.ledger, store, systems.clock, signing),
+            Office(systems.ledger, store, systems.clock, signing, CHROMIUM if settings.playbooks.pictures else None),
             make.tape,
             {PANELS: make.panels()},
             CaseDesks(systems.tickets, zendesk, systems.chat, make.smtp(), make.ticket_url()),

@@ -51,6 +51,33 @@ class Pro2Settings(Strict):
     requests_per_second: float = Field(default=5.0, gt=0, le=100)
 
 
+Button = Literal["stop", "reprocess", "run_now", "repeat", "imports"]
+Page = Literal["activity_log", "console", "imports", "triggers"]
+
+
+class AssistedSettings(Strict):
+    """How a person assists: what they may press, where the pages are, and for how long things are believed.
+
+    A reading of the logs is believed for `log_age_minutes`; a claim lasts `lease_minutes`; after "about to click" the
+    statement is late after `click_minutes`; a recovery's go-ahead is good for `go_ahead_minutes`.
+    """
+
+    offers: tuple[Button, ...] = ("stop", "reprocess", "run_now", "repeat", "imports")
+    links: dict[Page, str] = Field(default_factory=dict)
+    log_age_minutes: float = Field(default=30.0, gt=0)
+    definitions_age_hours: float = Field(default=168.0, gt=0)
+    lease_minutes: float = Field(default=15.0, gt=0)
+    click_minutes: float = Field(default=10.0, gt=0)
+    go_ahead_minutes: float = Field(default=60.0, gt=0)
+
+    @field_validator("links")
+    @classmethod
+    def _web_addresses(cls, value: dict[Page, str]) -> dict[Page, str]:
+        if any(urlsplit(link).scheme != "https" for link in value.values()):
+            raise ValueError("links must be https: people open them with their login")
+        return value
+
+
 class DashboardSettings(Strict):
     """The Integrated Dashboard: through a bridge that serves the contract, or assisted by a named person."""
 
@@ -58,6 +85,7 @@ class DashboardSettings(Strict):
     base_url: str = ""
     token: SecretAt | None = None
     requests_per_second: float = Field(default=10.0, gt=0, le=1000)
+    assisted: AssistedSettings = AssistedSettings()
 
     @model_validator(mode="after")
     def _bridge_needs_a_url(self) -> DashboardSettings:
@@ -78,13 +106,19 @@ class TessituraSettings(Strict):
 
 
 class AccountSettings(Strict):
-    """One customer of the platform."""
+    """One customer of the platform.
+
+    `test_account` allows `allclear doctor --prove`, which writes; `seed_list` is the id of a Pro2 list that holds only
+    addresses of our own, without which no truth test ever comes near a send.
+    """
 
     name: Name
     time_zone: str
     pro2: Pro2Settings
     dashboard: DashboardSettings
     tessitura: TessituraSettings
+    test_account: bool = False
+    seed_list: str = ""
 
     @field_validator("time_zone")
     @classmethod
@@ -179,9 +213,28 @@ class PanelSettings(Strict):
         return tuple(v.strip().upper() for v in value)
 
 
+class WebhookSettings(Strict):
+    """Signing secrets of what may call us (`allclear webhooks`); a source without one is not served.
+
+    Two secrets stand beside each other while one replaces the other. `slack_users` are the Slack user ids whose button
+    presses count. `statuspage` serves its unsigned hints, of which at most `reads_per_hour` cause a read.
+    """
+
+    outage: tuple[SecretAt, ...] = ()
+    pagerduty: tuple[SecretAt, ...] = ()
+    slack: tuple[SecretAt, ...] = ()
+    slack_users: tuple[str, ...] = ()
+    statuspage: bool = False
+    reads_per_hour: int = Field(default=12, ge=1, le=360)
+
+
 class PlaybookSettings(Strict):
-    """Where playbooks are, this site's names for them, and who may approve a change of a customer's setting."""
+    """Where playbooks are, this site's names for them, and who may approve a change of a customer's setting.
+
+    With `pictures` evidence cards are also drawn as PNG where a headless browser is there (a second or two each).
+    """
 
     folder: Path = Path("playbooks")
     site: Path | None = None
     approvers: tuple[str, ...] = ()
+    pictures: bool = True
