@@ -11,7 +11,14 @@ from datetime import timedelta
 from recovery.act import Ended, Runner
 from recovery.approvals import Consent, acting, consent
 from recovery.audit import AuditResult, audit
-from recovery.desk.filing import file_ticket, post_notice, post_once, recovery_draft
+from recovery.desk.filing import (
+    file_ticket,
+    incident_key,
+    note_on_ticket,
+    post_notice,
+    post_once,
+    recovery_draft,
+)
 from recovery.ledger_rows import ActionSpec, ItemRow
 from recovery.memory import LedgerMemory, NoMemory
 from recovery.model import (
@@ -157,7 +164,11 @@ class Run:
         if s.tickets is not None:
             try:
                 draft = recovery_draft(window, closing, items, recovery.problems)
+                filed = await s.ledger.action(incident_key(s.secret, window, ActionKind.TICKET))
                 ticket = await file_ticket(recovery.runner, s.secret, window, draft, s.tickets)
+                if filed is not None:
+                    lines = [draft.summary, *(line for _, part in draft.sections for line in part)]
+                    await note_on_ticket(recovery.runner, s.secret, window, ticket, closing, lines, s.tickets)
             except Ended as ended:
                 trouble.append(f"The incident ticket could not be filed: {ended.reason}")
         if s.chat is not None and s.channel:

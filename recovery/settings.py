@@ -19,13 +19,18 @@ from recovery.model import Remedy
 from recovery.policy import Decision, Limits, Policy, QuietHours, ValidUntil, Waits
 from recovery.settings_remotes import (
     AccountSettings,
+    ClickUpSettings,
     JiraSettings,
+    PagerDutySettings,
     PanelSettings,
+    PendoSettings,
     PlaybookSettings,
     SecretAt,
     SlackSettings,
     SmtpSettings,
+    StatuspageSettings,
     Strict,
+    WebhookSettings,
     ZendeskSettings,
 )
 
@@ -74,8 +79,14 @@ class Settings(Strict):
     slack: SlackSettings | None = None
     zendesk: ZendeskSettings | None = None
     smtp: SmtpSettings | None = None
+    pagerduty: PagerDutySettings | None = None
+    clickup: ClickUpSettings | None = None
+    pendo: PendoSettings | None = None
+    statuspage: StatuspageSettings | None = None
+    desk_folder: Path = Path()
     panels: tuple[PanelSettings, ...] = ()
     playbooks: PlaybookSettings = PlaybookSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     rehearsal: Rehearsal = Rehearsal()
     folder: Path = Path()
 

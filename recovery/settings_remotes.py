@@ -170,6 +170,40 @@ class ZendeskSettings(Strict):
         return self
 
 
+class PagerDutySettings(Strict):
+    """One PagerDuty service: its Events v2 routing key and a REST token to look with. `sender` is the From address."""
+
+    events_url: str = "https://events.pagerduty.com"
+    rest_url: str = "https://api.pagerduty.com"
+    routing_key: SecretAt
+    token: SecretAt
+    service: Text
+    sender: Text
+
+
+class ClickUpSettings(Strict):
+    """The clients' boards; `key_field` is the id of a text custom field that holds our keys."""
+
+    base_url: str = "https://api.clickup.com/api/v2"
+    token: SecretAt
+    key_field: Text
+
+
+class PendoSettings(Strict):
+    """In-app guides; the key needs "Allow Write Access" to switch them."""
+
+    base_url: str = "https://app.pendo.io"
+    key: SecretAt
+
+
+class StatuspageSettings(Strict):
+    """The public status page."""
+
+    base_url: str = "https://api.statuspage.io/v1"
+    key: SecretAt
+    page: Text
+
+
 class SmtpSettings(Strict):
     """How mail goes out. `security` is "none" for a server on this machine only."""
 

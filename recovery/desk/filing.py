@@ -6,12 +6,23 @@ Both go through the runner, so a crash, a lost reply or a colleague's run ends w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from recovery.act import ABSENT, SEEN, Effect, Look, Runner
 from recovery.ledger_rows import ActionSpec, ItemRow
-from recovery.model import ActionKind, Balance, Harm, ItemOutcome, OutageWindow, action_key, iso, marker_of
+from recovery.model import (
+    ActionKind,
+    Balance,
+    Harm,
+    ItemOutcome,
+    OutageWindow,
+    System,
+    action_key,
+    digest_of,
+    iso,
+    marker_of,
+)
 from recovery.ports import Chat, TicketDesk, TicketDraft, TicketRef
 
 MOST_LINES = 60
@@ -26,7 +37,12 @@ class Filed:
 
 
 def incident_key(secret: bytes, window: OutageWindow, kind: ActionKind, detail: str = "") -> str:
-    """The business key of a desk action: of the incident, never of the run or the wording."""
+    """The business key of a desk action: of the incident, never of the run or the wording.
+
+    The ticket's is the very key that the incident desk uses, so that whoever is first files the one ticket.
+    """
+    if kind is ActionKind.TICKET:
+        return action_key(secret, "", System.JIRA.value, kind.value, window.incident_ref, "incident", 0)
     ref = f"{window.incident_ref}/{detail}" if detail else window.incident_ref
     return action_key(secret, "-", "desk", kind.value, ref, iso(window.started_at), 0)
 
@@ -80,10 +96,10 @@ async def file_ticket(
 ) -> TicketRef:
     """The incident's one ticket; raises Ended when it cannot be filed now."""
     key = incident_key(secret, window, ActionKind.TICKET)
-    marked = replace(draft, marker=key)
+    marked = replace(draft, marker=marker_of(key))
 
     async def look() -> Look:
-        found = await desk.find(key)
+        found = await desk.find(marker_of(key))
         if found:
             return Look(SEEN, found[0].key, "", f"ticket {found[0].key}")
         return Look(ABSENT, note="no ticket carries the marker")
@@ -99,8 +115,38 @@ async def file_ticket(
             confirm_seconds=max(60.0, runner.policy.waits.settle),
         )
     )
-    found = await desk.find(key)
+    found = await desk.find(marker_of(key))
     return next((t for t in found if t.key == ref), found[0] if found else TicketRef("", ref, ""))
+
+
+async def note_on_ticket(
+    runner: Runner,
+    secret: bytes,
+    window: OutageWindow,
+    ticket: TicketRef,
+    balance: Balance,
+    lines: Sequence[str],
+    desk: TicketDesk,
+) -> None:
+    """A comment with the numbers of this run, once for each distinct outcome; raises Ended when it cannot be added."""
+    key = incident_key(secret, window, ActionKind.TICKET_COMMENT, digest_of(asdict(balance))[:16])
+
+    async def look() -> Look:
+        there = await desk.has_comment(ticket.key, marker_of(key))
+        return Look(
+            SEEN if there else ABSENT, ticket.key, "", f"{ticket.key} {'has' if there else 'lacks'} the numbers"
+        )
+
+    await runner.perform(
+        Effect(
+            _spec(key, window, ActionKind.TICKET_COMMENT),
+            f"note the outcome on {ticket.key}",
+            lambda attempt: desk.comment(ticket.key, lines, marker_of(key), attempt),
+            look,
+            repeatable=True,
+            settle_seconds=runner.policy.waits.settle_copy,
+        )
+    )
 
 
 async def post_notice(
@@ -141,4 +187,4 @@ def _spec(key: str, window: OutageWindow, kind: ActionKind) -> ActionSpec:
     return ActionSpec(key, slot_key, "-", kind, Harm.H1, window.incident_ref, 0, marker_of(key))
 
 
-__all__ = ["Filed", "file_ticket", "incident_key", "post_notice", "post_once", "recovery_draft"]
+__all__ = ["Filed", "file_ticket", "incident_key", "note_on_ticket", "post_notice", "post_once", "recovery_draft"]
