@@ -291,6 +291,7 @@ def test_the_first_two_have_no_expiry_and_the_next_publication_withdraws_the_pre
     play.wait(days=3)
     assert not [e for e in play.due() if e.kind.value == "withdraw"]
     play.announce("identified")
+    assert "announce/pendo/inc-1/identified@post-2" not in [e.name for e in play.due()]
     play.deliver()
     pendo = play.names("pendo")
     assert pendo.index("withdraw/pendo/inc-1/investigating@before-post-2") < pendo.index(
