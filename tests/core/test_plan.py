@@ -85,7 +85,6 @@ def test_every_finding_that_is_not_done_has_exactly_one_item() -> None:
     assert sorted(i.slot.key for i in a_plan(*MANY).items) == expected
 
 
-@pytest.mark.requirement("R001.10")
 def test_data_syncs_come_before_imports_and_triggers_and_those_before_campaigns() -> None:
     """Tags and lists are right before anything is sent to them."""
     order = [i.slot.kind for i in a_plan(*MANY).items]
@@ -232,7 +231,7 @@ def test_a_campaign_that_may_still_go_is_only_watched() -> None:
     assert (item.remedy, item.actions, item.audience) == (Remedy.MONITOR, (), None)
 
 
-@pytest.mark.requirement("R001.18", "R001.21", "R001.23", "R001.25", "R001.26", "R001.32", "R001.33", "R001.34")
+@pytest.mark.requirement("R001.18", "R001.21", "R001.25", "R001.26", "R001.32", "R001.33", "R001.34")
 @pytest.mark.parametrize(
     ("kind", "verdict", "code", "actions"),
     [
