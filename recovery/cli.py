@@ -11,6 +11,8 @@ from typing import Annotated, Any, Optional
 import typer
 
 from recovery.case_cli import case_app
+from recovery.incident_cli import incident_app
+from recovery.task_cli import task_app
 
 EPILOG = """
 Exit codes: 0 all clear, 1 failed, 2 usage or configuration, 3 something is held or uncertain,
@@ -29,6 +31,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(case_app, name="case")
+app.add_typer(incident_app, name="incident")
+
+app.add_typer(task_app)
 
 Config = Annotated[
     Optional[Path],  # noqa: UP045 # typer reads this form on every Python it supports

@@ -1,0 +1,121 @@
+"""Opens what the incident desk works with: settings, clients, ledger. Knows concrete clients, like `wiring`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from uuid import uuid4
+
+from integrations.clickup import ClickUp
+from integrations.http import Sockets, Transport
+from integrations.pagerduty import PagerDuty
+from integrations.pendo import Pendo
+from integrations.rate import TokenBuckets
+from integrations.statuspage import Statuspage
+from recovery.act import Runner
+from recovery.case_wiring import open_case_systems
+from recovery.desk.perform import Desks, Outbox
+from recovery.desk.settings import DeskSettings, load_desk
+from recovery.model import System
+from recovery.ports import Tell
+from recovery.settings import Settings, reveal
+from recovery.settings_remotes import SecretAt
+from recovery.wiring import Systems, silent
+
+
+@dataclass(frozen=True, slots=True)
+class DeskSystems:
+    """Everything that the desk works with; `systems.accounts` is empty, for a desk needs none of their secrets."""
+
+    systems: Systems
+    desk: DeskSettings
+    desks: Desks
+
+    def outbox(self) -> Outbox:
+        """The outbox of any incident of this ledger."""
+        s = self.systems
+        runner = Runner(s.ledger, s.clock, s.policy, s.tell, uuid4().hex, s.switched_off)
+        return Outbox(runner, self.desks, self.desk, s.secret)
+
+
+@asynccontextmanager
+async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> AsyncIterator[DeskSystems]:
+    """Opens the desk; closes it at the end. Raises ConfigError naming the field, LedgerError."""
+    desk = load_desk(settings.path(settings.desk_folder))
+    async with AsyncExitStack() as stack:
+        case = await stack.enter_async_context(open_case_systems(settings, tell=tell))
+        sockets = Sockets()
+        stack.push_async_callback(sockets.close)
+        make = _Maker(settings, case.systems, sockets, TokenBuckets(case.systems.clock, tell=tell))
+        c = case.desks
+        yield DeskSystems(
+            case.systems,
+            desk,
+            Desks(c.incidents, c.chat, c.customers, make.pager(), make.board(), make.in_app(), make.status(), c.mail),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    settings: Settings
+    systems: Systems
+    sockets: Sockets
+    gate: TokenBuckets
+
+    def pager(self) -> PagerDuty | None:
+        """Who wakes people, if configured."""
+        named = self.settings.pagerduty
+        if named is None:
+            return None
+        routing_key = self._secret(named.routing_key, "pagerduty.routing_key")
+        token = self._secret(named.token, "pagerduty.token")
+        return PagerDuty(
+            events=self._transport(System.PAGERDUTY, named.events_url, {}, (routing_key, token)),
+            rest=self._transport(System.PAGERDUTY, named.rest_url, PagerDuty.credentials(token), (routing_key, token)),
+            routing_key=routing_key,
+            service=named.service,
+            sender=named.sender,
+        )
+
+    def board(self) -> ClickUp | None:
+        """The clients' boards, if configured."""
+        named = self.settings.clickup
+        if named is None:
+            return None
+        token = self._secret(named.token, "clickup.token")
+        transport = self._transport(System.CLICKUP, named.base_url, ClickUp.credentials(token), (token,))
+        return ClickUp(transport, key_field=named.key_field)
+
+    def in_app(self) -> Pendo | None:
+        """In-app guides, if configured."""
+        named = self.settings.pendo
+        if named is None:
+            return None
+        key = self._secret(named.key, "pendo.key")
+        return Pendo(self._transport(System.PENDO, named.base_url, Pendo.credentials(key), (key,)))
+
+    def status(self) -> Statuspage | None:
+        """The public status page, if configured."""
+        named = self.settings.statuspage
+        if named is None:
+            return None
+        key = self._secret(named.key, "statuspage.key")
+        transport = self._transport(System.STATUSPAGE, named.base_url, Statuspage.credentials(key), (key,))
+        return Statuspage(transport, page=named.page)
+
+    def _secret(self, at: SecretAt, field: str) -> str:
+        return reveal(at, self.settings, field).get_secret_value()
+
+    def _transport(self, system: System, url: str, headers: Mapping[str, str], secrets: tuple[str, ...]) -> Transport:
+        return Transport(
+            system=system.value,
+            account="",
+            base_url=url,
+            headers=headers,
+            sockets=self.sockets,
+            clock=self.systems.clock,
+            gate=self.gate,
+            keep=self.systems.ledger.keep,
+            secrets=secrets,
+        )
