@@ -261,7 +261,7 @@ def test_run_now_reaches_people_and_cannot_be_taken_back() -> None:
     assert (run_now.harm, run_now.reversible) == (Harm.H3, False)
 
 
-@pytest.mark.requirement("R001.3", "R001.19", "R001.36", "R001.37")
+@pytest.mark.requirement("R001.3", "R001.19", "R001.36")
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("verdict", [Verdict.PARTIAL, Verdict.UNCERTAIN])
 @pytest.mark.parametrize("code", ["partly_sent", "partial_error", "disagree", "unreadable", "automation"])
