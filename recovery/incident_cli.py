@@ -1,4 +1,4 @@
-"""`allclear incident …`: the incident desk at a terminal. Only names, options and help; work is imported when needed."""
+"""`allclear incident …`: the incident desk at a terminal. Only names, options and help; work comes when needed."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def report(
 
     Example:
 
-      allclear incident report inc-1 --report mail-77 --account harbor --subject "Nothing was sent" --email a@example.org
+      allclear incident report inc-1 --report mail-77 --account harbor --subject "Nothing was sent"
     """
     from datetime import UTC, datetime
 
