@@ -51,6 +51,8 @@ settings() {
         PREFECT_SERVER_CORS_ALLOWED_ORIGINS="http://127.0.0.1:$port"
         # Without its own key Prefect keeps the key for block secrets in the same database as the secrets.
         PREFECT_SERVER_ENCRYPTION_KEY="$key"
+        # SQLite answers 503 to a writer that lost a race; clients try again, and the reason stands in server.log.
+        PREFECT_SERVER_LOG_RETRYABLE_ERRORS=true
         PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT=false
         PREFECT_SERVER_UI_STATIC_DIRECTORY="$home/ui"
     )
@@ -61,7 +63,7 @@ settings() {
 
 running() { # running NAME: whether the process of our pid file lives and is still a Prefect process
     local file=$home/$1.pid
-    [ -s "$file" ] && tr '\0' ' ' < "/proc/$(cat "$file")/cmdline" 2> /dev/null | grep -q prefect
+    [ -s "$file" ] && { tr '\0' ' ' < "/proc/$(cat "$file")/cmdline"; } 2> /dev/null | grep -q prefect
 }
 
 with() { # with COMMAND...: the command with the client's settings; exported, since an argument is seen by everyone

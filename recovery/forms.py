@@ -1,4 +1,8 @@
-"""What a run may be started with, as typed forms: the Prefect UI draws them, the flows read them. No secret ever."""
+"""What a run may be started with, as typed forms: the Prefect UI draws them, the flows read them. No secret ever.
+
+Prefect stores and shows every parameter of a run, so nothing here may be confidential; secrets stay where the
+configuration says they are.
+"""
 
 from __future__ import annotations
 
@@ -16,45 +20,98 @@ class _Form(BaseModel):
 class WindowForm(_Form):
     """The outage: either start and end, or the last hours."""
 
-    start: datetime | None = Field(None, title="Start of the outage", description="With time zone.")
-    end: datetime | None = Field(None, title="End of the outage", description="With time zone.")
-    last_hours: float | None = Field(
-        None, gt=0, title="Or the last hours", description="Used when start and end are empty; 2 in a scheduled audit."
+    start: datetime | None = Field(
+        None, title="Start of the outage", description="When the platform went down, with a time zone."
     )
-    accounts: list[str] = Field([], title="Accounts", description="Empty: every account of the configuration.")
-    incident: str = Field("", title="Incident", description="Its name; empty: made from start and end.")
-    severity: Literal["P1", "P2", "P3", "service_request"] = Field("P2", title="Severity")
-    config: Path | None = Field(None, title="Configuration", description="Empty: ALLCLEAR_CONFIG or the default.")
+    end: datetime | None = Field(None, title="End of the outage", description="When it was back, with a time zone.")
+    last_hours: float | None = Field(
+        None,
+        gt=0,
+        title="Or the last hours",
+        description="Used when start and end are empty. The hourly audit looks back two hours.",
+    )
+    accounts: list[str] = Field(
+        [], title="Accounts", description="Their names in the configuration. Empty: every account."
+    )
+    incident: str = Field("", title="Incident", description="Its name. Empty: made from start and end.")
+    severity: Literal["P1", "P2", "P3", "service_request"] = Field(
+        "P2", title="Severity", description="Goes into the announcement that an incident is open."
+    )
+    config: Path | None = Field(
+        None,
+        title="Configuration",
+        description="A file on the worker's machine. Empty: the worker's ALLCLEAR_CONFIG, or config/allclear.toml.",
+    )
 
 
 class RecoverForm(_Form):
     """A recovery: of a recorded plan, by its digest."""
 
     plan: str = Field(
-        "", title="Plan digest", description="The plan to run (6 letters or more). Empty: only a plan is made."
+        "",
+        title="Plan digest",
+        description="The approved plan to run: six letters or more of its digest. Empty: a plan is made, nothing else.",
     )
-    started_by: str = Field("", title="Your name", description="Recorded as the one who starts the run.")
-    most_items: int | None = Field(None, ge=1, title="At most so many items", description="Only when a plan is made.")
-    dry_run: bool = Field(True, title="Dry run", description="Make the plan and stop.")
+    started_by: str = Field(
+        "", title="Your name", description="Recorded as the one who starts the run; some plans need another approver."
+    )
+    most_items: int | None = Field(
+        None, ge=1, title="At most so many items", description="A first part of the plan; only when a plan is made."
+    )
+    dry_run: bool = Field(
+        True, title="Dry run", description="Make or show the plan and stop. Switch it off to run an approved plan."
+    )
 
 
 class ApprovalForm(_Form):
     """An approval: bound to the digest, with the number of recipients as the approver read it."""
 
-    plan: str = Field(..., min_length=6, title="Plan digest")
-    approved_by: str = Field(..., min_length=1, title="Your name")
+    plan: str = Field(
+        ...,
+        min_length=6,
+        title="Plan digest",
+        description="As the title of the plan's page names it; six letters or more.",
+    )
+    approved_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the approval.")
     recipients: int = Field(..., ge=0, title="Recipients", description="Type the number that the plan names.")
-    caveat_read: bool = Field(False, title="I have read the vendor's caveat: the original may still be sent")
-    items: list[str] = Field([], title="Only these items", description="Item keys; empty: the whole plan.")
-    reason: str = Field("", title="Reason")
-    config: Path | None = Field(None, title="Configuration")
+    caveat_read: bool = Field(
+        False,
+        title="I have read the vendor's caveat",
+        description="The vendor cannot promise that the original is not sent after all.",
+    )
+    items: list[str] = Field([], title="Only these items", description="Item keys. Empty: the whole plan.")
+    reason: str = Field("", title="Reason", description="Why; recorded with the approval.")
+    config: Path | None = Field(
+        None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
+    )
 
 
 class AnswerForm(_Form):
     """A named person's answer to a held item."""
 
-    item: str = Field(..., min_length=1, title="Item", description="Its key, as the held items show it.")
-    choice: str = Field(..., min_length=1, title="Answer", description="One of the answers offered.")
-    answered_by: str = Field(..., min_length=1, title="Your name")
-    reason: str = Field(..., min_length=1, title="Reason")
+    item: str = Field(..., min_length=1, title="Item", description="Its key, as the table of the recovery shows it.")
+    choice: str = Field(
+        ..., min_length=1, title="Answer", description="One of the answers offered: `allclear hold` lists them."
+    )
+    answered_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the answer.")
+    reason: str = Field(..., min_length=1, title="Reason", description="Why; recorded with the answer.")
+    config: Path | None = Field(
+        None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
+    )
+
+
+class TaskForm(_Form):
+    """Assisted mode: one move of one task, or a reading of the dashboard."""
+
+    what: Literal["list", "show", "claim", "about_to_click", "done", "not_done", "not_sure", "read"] = Field(
+        "list", title="What", description="Click only after about_to_click has said so, and only once."
+    )
+    task: str = Field("", title="Task", description="Its key, or the beginning of it.")
+    by: str = Field("", title="Your name", description="It is recorded.")
+    run: str = Field("", title="Run", description="With done: the run that the Activity Log shows.")
+    reason: str = Field("", title="Reason or note")
+    account: str = Field("", title="Account", description="With read: whose dashboard it is.")
+    reading_form: Literal["toml", "json", "csv"] = Field("toml", title="Form of the reading")
+    text: str = Field("", title="Text", description="With read: the reading. With done: evidence as text, or a file.")
+    evidence_file: str = Field("", title="Evidence file", description="A path that the worker can read.")
     config: Path | None = Field(None, title="Configuration")
