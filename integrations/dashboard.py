@@ -7,14 +7,15 @@ its pages were read, and a job that was asked for and got no run id is found aga
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Literal, TypeVar, cast
+from typing import TypeVar
 
+from integrations.dashboard_rows import read_definition, read_run
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
-from recovery.model import AttemptOutcome, OpenAttempt, Schedule, Scheduled, System, WriteResult, iso
-from recovery.ports import KIND_BY_WORD, BridgeCapabilities, Definition, Listing, ReportRow, Run, RunLog
+from recovery.model import AttemptOutcome, OpenAttempt, WriteResult, iso
+from recovery.ports import BridgeCapabilities, Definition, Listing, ReportRow, Run, RunLog
 
 T = TypeVar("T")
 
@@ -22,7 +23,6 @@ PAGE = 200
 CLOCK_SLACK = timedelta(minutes=5)
 """Times are asked for in whole seconds and clocks differ: a run that began this second must still be seen."""
 MAX_PAGES = 5000
-_SYNC_MODES = ("add_only", "add_remove")
 
 
 class DashboardClient:
@@ -69,7 +69,7 @@ class DashboardClient:
 
         async def fetch(cursor: str) -> CursorPage[Definition | None]:
             page = await self._page("definitions", "/definitions", cursor)
-            rows = [self._definition(row, unknown) for row in page.records("definitions")]
+            rows = [read_definition(self._http.account, row, unknown) for row in page.records("definitions")]
             return CursorPage(rows, page.text("next_cursor", ""), page.digest)
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
@@ -89,7 +89,7 @@ class DashboardClient:
     async def run(self, ref: str) -> Run:
         """One run read fresh."""
         got = await self._http.record("run", f"/runs/{segment(ref)}")
-        run = _run(got)
+        run = read_run(got)
         if run.ref != ref:
             raise got.bad(f"asked for run {ref} and got {run.ref}")
         return run
@@ -120,7 +120,7 @@ class DashboardClient:
         async def fetch(cursor: str) -> CursorPage[Run]:
             page = await self._page(op, path, cursor, query)
             covers.append((page.required_moment("covers_from"), page.moment("covers_to")))
-            rows = [_run(row) for row in page.records("runs")]
+            rows = [read_run(row) for row in page.records("runs")]
             return CursorPage(rows, page.text("next_cursor", ""), page.digest)
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
@@ -133,42 +133,6 @@ class DashboardClient:
             read_at=self._http.clock.now(),
             problem=problem,
             digests=tuple(digests),
-        )
-
-    def _definition(self, row: Fields, unknown: list[str]) -> Definition | None:
-        kind = KIND_BY_WORD.get(row.text("kind"))
-        if kind is None:
-            unknown.append(row.text("kind")[:40])
-            return None
-        timing = row.record("schedule")
-        filters = row.maybe_record("filters")
-        mode = row.text("sync_mode", "")
-        scheduled = Scheduled(
-            account=self._http.account,
-            system=System.DASHBOARD,
-            kind=kind,
-            object_ref=row.ref("definition_id"),
-            name=row.text("name"),
-            schedule=Schedule(
-                type=timing.text("type"),
-                value=timing.text("value", ""),
-                anchor=timing.moment("anchor"),
-                time_zone=timing.text("time_zone", "UTC"),
-            ),
-            active=row.flag("active"),
-            paused_at=row.moment("paused_at"),
-            created_at=row.moment("created_at"),
-        )
-        return Definition(
-            scheduled=scheduled,
-            list_ref=row.maybe_integer("list_manager_list_id"),
-            list_name=row.text("list_manager_list_name", ""),
-            output_set_ref=row.maybe_integer("output_set_id"),
-            tags=row.texts("tags"),
-            sync_mode=cast("Literal['add_only', 'add_remove', '']", mode if mode in _SYNC_MODES else ""),
-            trigger_type=row.text("trigger_type", ""),
-            automation_ref=row.text("automation_id", ""),
-            filters=_filters(filters) if filters else {},
         )
 
     # ---- writes ----------------------------------------------------------------------------------------------------
@@ -239,34 +203,3 @@ _STOP_RESULTS: Mapping[str, AttemptOutcome] = {
     "refused": AttemptOutcome.REJECTED,
     "no_effect": AttemptOutcome.REJECTED,
 }
-
-
-def _run(row: Fields) -> Run:
-    counts = row.maybe_record("counts")
-    return Run(
-        ref=row.ref("run_id"),
-        definition_ref=row.ref("definition_id"),
-        state=row.text("state"),
-        requested_by=row.text("requested_by"),
-        scheduled_for=row.moment("scheduled_for"),
-        started_at=row.moment("started_at"),
-        ended_at=row.moment("ended_at"),
-        returned=counts.maybe_integer("returned") if counts else None,
-        updated=counts.maybe_integer("updated") if counts else None,
-        errored=counts.maybe_integer("errored") if counts else None,
-        tags=row.texts("tags"),
-        repeated_from=row.text("repeated_from_run_id", ""),
-        digest=row.digest,
-    )
-
-
-def _filters(row: Fields) -> dict[str, int | bool | None]:
-    """The import's filters; one that is not known here is kept when it is a number or a truth value."""
-    known: dict[str, Callable[[str], int | bool | None]] = {
-        "primary_only": lambda name: row.flag(name, False),
-        "contact_point_purpose_id": row.maybe_integer,
-        "eaddress_type_id": row.maybe_integer,
-    }
-    read = {name: get(name) for name, get in known.items() if name in row.values}
-    others = {k: v for k, v in row.values.items() if k not in known and isinstance(v, (int, bool, type(None)))}
-    return {**others, **read}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from integrations.assisted import Assistance, AssistedDashboard, check_reading
 from integrations.dashboard import DashboardClient
 from integrations.http import Sockets, Transport
 from integrations.jira import JiraClient
@@ -23,8 +24,10 @@ from recovery.errors import ConfigError
 from recovery.ledger import Ledger
 from recovery.model import System
 from recovery.policy import Policy
-from recovery.ports import Account, Chat, Keep, Tell, TicketDesk
+from recovery.ports import Account, Chat, JobDesk, Keep, Tell, TicketDesk
 from recovery.settings import AccountSettings, Settings, load_policy, reveal
+
+__all__ = ["SystemClock", "Systems", "check_reading", "kill_switch", "open_ledger", "open_systems", "silent"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -86,9 +89,8 @@ async def open_systems(
         stack.push_async_callback(ledger.close)
         sockets = Sockets()
         stack.push_async_callback(sockets.close)
-        make = _Maker(
-            settings, clock, sockets, TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell), ledger.keep
-        )
+        gate = TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell)
+        make = _Maker(settings, clock, sockets, gate, ledger)
         chosen = [a for a in settings.accounts if not names or a.name in names]
         yield Systems(
             settings,
@@ -164,6 +166,16 @@ def _rates(settings: Settings) -> dict[tuple[str, str], Rate]:
     return rates
 
 
+def _assistance(named: AccountSettings) -> Assistance:
+    given = named.dashboard.assisted
+    return Assistance(
+        links={str(page): link for page, link in given.links.items()},
+        offers=frozenset(given.offers),
+        log_age_seconds=given.log_age_minutes * 60,
+        definitions_age_seconds=given.definitions_age_hours * 3600,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Maker:
     """Makes clients on shared sockets, one clock, one rate gate and one evidence store."""
@@ -172,7 +184,12 @@ class _Maker:
     clock: SystemClock
     sockets: Sockets
     gate: TokenBuckets
-    keep: Keep
+    ledger: Ledger
+
+    @property
+    def keep(self) -> Keep:
+        """Where evidence goes."""
+        return self.ledger.keep
 
     def account(self, named: AccountSettings) -> Account:
         """One account's clients."""
@@ -196,14 +213,14 @@ class _Maker:
         )
         return Account(named.name, named.time_zone, pro2, pro2, self._dashboard(named, where), tessitura)
 
-    def _dashboard(self, named: AccountSettings, where: str) -> DashboardClient:
-        if named.dashboard.mode == "assisted" or named.dashboard.token is None:
-            raise ConfigError(f"{where}.dashboard.mode: assisted mode is not available yet.", 'Use mode = "bridge".')
-        token = self._secret(named.dashboard.token, f"{where}.dashboard.token")
+    def _dashboard(self, named: AccountSettings, where: str) -> JobDesk:
+        given = named.dashboard
+        if given.mode == "assisted":
+            return AssistedDashboard(named.name, named.time_zone, self.ledger, self.clock, _assistance(named))
+        assert given.token is not None  # the settings refuse a bridge without one
+        token = self._secret(given.token, f"{where}.dashboard.token")
         return DashboardClient(
-            self._transport(
-                System.DASHBOARD, named.name, named.dashboard.base_url, DashboardClient.credentials(token), token
-            )
+            self._transport(System.DASHBOARD, named.name, given.base_url, DashboardClient.credentials(token), token)
         )
 
     def jira(self) -> JiraClient | None:
