@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test lint types check prove bench server down clean
+.PHONY: install demo test lint types check prove bench bench-full server down clean
 
 install: $(READY)
 
@@ -31,6 +31,13 @@ types: install
 	$(BIN)/mypy
 
 check: lint types test
+
+# Ratios against peers of the same run (under ten minutes); tables, JSON and a chart in bench/results. docs/scale.md.
+bench: install
+	$(BIN)/python -m bench
+
+bench-full: install
+	$(BIN)/python -m bench --full
 
 # Prefect on this machine: pages, schedules and a worker (docs/prefect.md). `make down` stops what `make server` started.
 server: install
