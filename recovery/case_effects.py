@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Ended, Look, Runner
@@ -107,8 +107,11 @@ async def _perform(runner: Runner, secret: bytes, desks: CaseDesks, case: Case, 
     made = make(desks, case, effect, key_of(secret, case, effect)) if make else _no_desk(effect)
     if isinstance(made, Performed):
         return made
+    waits = runner.policy.waits
+    # A ticket desk's search lags behind its tickets: only the long wait makes "absent" believable there.
+    settle = waits.settle if effect.kind is ActionKind.TICKET else waits.settle_copy
     try:
-        remote_ref = await runner.perform(made)
+        remote_ref = await runner.perform(replace(made, settle_seconds=settle, confirm_seconds=max(60.0, settle)))
     except Ended as ended:
         state: Literal["held", "waiting"] = "held" if ended.outcome is ItemOutcome.HELD else "waiting"
         return Performed(effect, state, "", ended.reason)

@@ -28,7 +28,7 @@ PLAYBOOK = REPO / "config" / "playbooks" / "process-failure.toml"
 POLICY = """
 [waits]
 poll_seconds = 0.03
-settle_seconds = 0.1
+settle_seconds = 2.5
 settle_copy_seconds = 0.1
 send_within_seconds = 5
 write_deadline_seconds = 2
