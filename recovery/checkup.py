@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from recovery.errors import AllclearError, UsageError
-from recovery.settings import Settings
+from recovery.ports import BridgeCapabilities
+from recovery.settings import SecretAt, Settings
 from recovery.terminal import clean
 from recovery.wiring import Systems, open_systems
 
@@ -25,11 +26,23 @@ async def check_up(settings: Settings, names: tuple[str, ...]) -> View:
         problems = await systems.ledger.verify()
         rows.append(_row("record", "", not problems, "; ".join(problems[:3]) or "whole"))
         rows += await asyncio.gather(*(_ask(name, account, ask) for name, account, ask in _questions(systems)))
-        rows += [_row("secret", a.name, True, f"pro2 token from {a.pro2.token.place}") for a in settings.accounts]
+        rows += [_row("secret", account, True, f"{what} from {at.place}") for account, what, at in _secrets(settings)]
         why = systems.switched_off() or await systems.ledger.killed()
         rows.append(_row("kill switch", "", not why, why or "off"))
     bad = [r for r in rows if not r["ok"]]
     return {"schema": "allclear.doctor/1", "checks": rows, "exit_code": 1 if bad else 0}
+
+
+def _secrets(settings: Settings) -> list[tuple[str, str, SecretAt]]:
+    """Where each secret is; all of them were read when the systems were opened."""
+    rows = [("", "marker key", settings.marker_key)]
+    for account in settings.accounts:
+        rows.append((account.name, "pro2 token", account.pro2.token))
+        if account.dashboard.token is not None:
+            rows.append((account.name, "dashboard token", account.dashboard.token))
+        rows.append((account.name, "tessitura password", account.tessitura.password))
+    rows += [("", f"{n} token", desk.token) for n, desk in (("jira", settings.jira), ("slack", settings.slack)) if desk]
+    return rows
 
 
 def _questions(systems: Systems) -> list[tuple[str, str, Callable[[], Awaitable[object]]]]:
@@ -52,8 +65,18 @@ async def _ask(name: str, account: str, ask: Callable[[], Awaitable[object]]) ->
         answered = await ask()
     except AllclearError as error:
         return _row(name, account, False, f"{error} {error.hint}".strip())
-    said = "healthy" if answered is True else "not healthy" if answered is False else str(answered)
-    return _row(name, account, answered is not False, said)
+    return _row(name, account, answered is not False, _said(answered))
+
+
+def _said(answered: object) -> str:
+    if isinstance(answered, bool):
+        return "healthy" if answered else "not healthy"
+    if isinstance(answered, BridgeCapabilities):
+        steps = ("stop", "reprocess", "run_now", "repeat", "imports")
+        offered = [s.replace("_", " ") for s in steps if getattr(answered, s)]
+        kept = f"; keeps its log {answered.log_retention_days} days" if answered.log_retention_days else ""
+        return f"offers {', '.join(offered) or 'reading only'}{kept}"
+    return str(answered)
 
 
 def _row(name: str, account: str, ok: bool, detail: str) -> View:
