@@ -34,8 +34,6 @@ settings() {
         PREFECT_API_AUTH_STRING="$login"
         PREFECT_HOME="$home"
         ALLCLEAR_HOME="$here"
-        # Bounds how long a run waits for a server that is gone; the recovery itself never waits for it.
-        PREFECT_CLIENT_MAX_RETRIES=3
         PREFECT_WORKER_QUERY_SECONDS=2
         # The automation that ends abandoned runs (automations.toml) counts on this on every client: 3 beats, 90 s.
         PREFECT_FLOWS_HEARTBEAT_FREQUENCY=30

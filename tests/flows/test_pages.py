@@ -1,0 +1,59 @@
+"""Pages, announcements and the tally: plain values, made without Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recovery.served_pages import Happening, Tally, balance_text
+
+BALANCE = {"due": 3, "done_before": 1, "recovered": 1, "skipped": 0, "held": 1, "doubles": 0, "adds_up": True}
+
+
+def told(*happenings: tuple[str, dict[str, object]], total: int) -> Tally:
+    tally = Tally(total)
+    for what, facts in happenings:
+        tally(what, facts)
+    return tally
+
+
+def test_the_same_news_has_the_same_id_and_other_news_another() -> None:
+    first = Happening("allclear.item.held", "allclear.item.a", {"item": "a"}, "a\nwhich one?")
+    again = Happening("allclear.item.held", "allclear.item.a", {"item": "a", "more": 1}, "a\nwhich one?")
+    other_question = Happening("allclear.item.held", "allclear.item.a", {"item": "a"}, "a\nreally?")
+    other_event = Happening("allclear.plan.ready", "allclear.item.a", {"item": "a"}, "a\nwhich one?")
+    assert first.id == again.id
+    assert len({first.id, other_question.id, other_event.id}) == 3
+
+
+def test_the_tally_counts_outcomes_and_never_repeats_what_a_remote_said() -> None:
+    hostile = "<img src=x> [click](http://evil.example)"
+    tally = told(
+        ("item", {"outcome": "confirmed", "slot": hostile, "reason": hostile}),
+        ("step", {"slot": hostile, "what": hostile}),
+        ("alarm", {"text": hostile}),
+        ("item", {"outcome": "held", "slot": hostile, "reason": hostile}),
+        total=4,
+    )
+    assert (tally.percent, tally.line) == (50.0, "2 of 4; 1 confirmed, 1 held; ALARM")
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 30), st.lists(st.sampled_from(["confirmed", "held", "skipped"]), max_size=60))
+def test_progress_stays_between_nothing_and_the_whole(total: int, outcomes: Iterable[str]) -> None:
+    seen = 0.0
+    tally = Tally(total)
+    for outcome in outcomes:
+        tally("item", {"outcome": outcome})
+        assert seen <= tally.percent <= 100.0
+        seen = tally.percent
+
+
+@pytest.mark.parametrize(("adds_up", "said"), [(True, "It adds up."), (False, "**It does not add up.**")])
+def test_the_balance_says_whether_it_adds_up(adds_up: bool, said: str) -> None:
+    text = balance_text({**BALANCE, "adds_up": adds_up})
+    assert "| done before | 1 |" in text
+    assert text.endswith(said)
