@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 40
 MOST_REFUSED_IN_A_ROW = 3
+OLDEST_CHECK_SECONDS = 30.0  # a process that was paused after its last check must check again (reliability.md, 3.2)
 IT_HAPPENED = "it happened"
 IT_DID_NOT = "it did not happen"
 
@@ -111,25 +112,26 @@ class Runner:
         await self.ledger.ensure([effect.spec])
         not_sent: list[str] = []
         for _ in range(MOST_ROUNDS):
-            row = await self._row(effect)
+            row = await self.ledger.action(effect.spec.key)
+            if row is None:  # the ledger was lost or set back under us; what is at the remote still counts
+                await self.ledger.ensure([effect.spec])
+                continue
             if row.state is ActionState.CONFIRMED:
                 return row.result_ref
-            if row.state is ActionState.PLANNED:
-                not_sent += await self._try(effect)
-                if len(not_sent) >= MOST_REFUSED_IN_A_ROW:
-                    await self._hold(effect, f"It could not be sent {len(not_sent)} times: {not_sent[-1]}.")
-            else:
-                await self._MOVES[row.state](self, effect, row)
+            try:
+                if row.state is ActionState.PLANNED:
+                    not_sent += await self._try(effect)
+                    if len(not_sent) >= MOST_REFUSED_IN_A_ROW:
+                        await self._hold(effect, f"It could not be sent {len(not_sent)} times: {not_sent[-1]}.")
+                else:
+                    await self._MOVES[row.state](self, effect, row)
+            except LedgerConflict:
+                continue  # another runner moved it first: what it became is read, and nothing is assumed
         raise Ended(
             ItemOutcome.HELD,
             "it did not come to rest",
             Question(f"{effect.request}: someone else keeps moving this action. Look at `allclear explain`.", "wait"),
         )
-
-    async def _row(self, effect: Effect) -> ActionRow:
-        row = await self.ledger.action(effect.spec.key)
-        assert row is not None
-        return row
 
     # ---- a first (or proven-free) attempt
 
@@ -143,11 +145,12 @@ class Runner:
             if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
                 await self._hold(effect, f"Whether it happened before cannot be read: {seen.note}.")
         await self._gate(effect)
+        checked = self.clock.monotonic()
         row = await self.ledger.claim(effect.spec.key, self.policy.waits.lease)
         if row is None:
             await self.clock.sleep(min(self.policy.waits.poll, 1.0))
             return []
-        return await self._send(effect, row)
+        return await self._send(effect, row, checked)
 
     async def _gate(self, effect: Effect) -> None:
         if self.stopping():
@@ -164,7 +167,7 @@ class Runner:
         if isinstance(ruling, Hold):
             raise Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
 
-    async def _send(self, effect: Effect, row: ActionRow) -> list[str]:
+    async def _send(self, effect: Effect, row: ActionRow, checked: float) -> list[str]:
         waits = self.policy.waits
         try:
             attempt = await self.ledger.intend(
@@ -187,6 +190,8 @@ class Runner:
         off = self.switched_off()
         if off:
             result = WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: kill switch ({off})")
+        elif self.clock.monotonic() - checked > OLDEST_CHECK_SECONDS:
+            result = WriteResult(AttemptOutcome.NOT_APPLIED, detail="not sent: the last check is too old")
         else:
             result = await effect.send(attempt)
         await self.ledger.settle(attempt, result)

@@ -209,6 +209,8 @@ class Recovery:
             return ended
         except RemoteError as error:
             return held(f"{error} What should be done once it can be read again?")
+        except LedgerConflict as conflict:  # a race about this item; a ledger that cannot record is another error
+            return held(f"Another run moved this item first: {conflict} Look at `allclear explain`.")
         except LedgerError:
             raise
         except AllclearError as error:

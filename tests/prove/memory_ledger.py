@@ -213,7 +213,7 @@ class MemoryLedger:
         return found
 
     def _move(self, action: Action, to: ActionState, note: str, **changes: Any) -> None:
-        if to not in LEGAL_MOVES[action.state]:
+        if to not in LEGAL_MOVES.get(action.state, ()):
             raise LedgerConflict(f"action {action.spec.key} is {action.state} and cannot become {to}")
         if to is S.CONFIRMED and not changes.get("evidence_digest", action.evidence_digest):
             raise LedgerConflict("confirmed without evidence")
@@ -324,6 +324,7 @@ class MemoryLedger:
             changed = copy.copy(found)
             object.__setattr__(changed, "outcome", outcome)
             object.__setattr__(changed, "reason", reason)
+            object.__setattr__(changed, "updated_at", self._moment(self.wall()))
             object.__setattr__(changed, "question", question if outcome is ItemOutcome.HELD else None)
             self.db.items[slot_key] = changed
 

@@ -14,11 +14,12 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from recovery import recover
 from recovery.approvals import Consent
 from recovery.errors import AllclearError
 from recovery.model import Harm, Kind, OutageWindow, Plan, PlanItem, PlannedAction, Remedy, Scheduled, Schedule, Slot
 from recovery.model import ActionKind, System, Verdict
-from recovery.plan import freeze
+from recovery.plan import freeze, is_intact
 from recovery.policy import Limits, Policy, Waits
 from recovery.ports import Account, Contact, Definition
 from recovery.recover import Recovery
@@ -104,6 +105,7 @@ def draw(seed: int) -> Trouble:
         t.tail_lost_at, t.tail_seconds = chance.uniform(1, 2500), chance.uniform(0.5, 120)
     elif some(0.08):
         t.ledger_lost_at, t.state_kept = chance.uniform(1, 3000), some(0.5)
+        t.faults.late *= t.state_kept
     if some(0.3):
         t.original_leaves_at = chance.uniform(1, 3000) if some(0.8) else chance.uniform(3000, 72 * 3600)
     if some(0.1):
@@ -204,7 +206,7 @@ class Play:
         self.processes: list[Process] = []
         self.backups: list[tuple[float, Database]] = []
         self.product_steps = 0
-        self.looked_last = 0.0
+        self.quiet_until = 0.0
         self.counts = dict.fromkeys(
             ("crashes", "pauses", "unsure_commits", "lost_tails", "lost_ledgers", "late_originals", "kills"), 0
         )
@@ -212,7 +214,10 @@ class Play:
 
     # ---- processes
 
-    def launch(self, *, calm: bool = False) -> Process:
+    def launch(self, *, calm: bool = False) -> None:
+        if self.loop.now < self.quiet_until:
+            self.loop.at(self.quiet_until, self.launch)
+            return
         process = Process(f"host:{len(self.processes) + 1}")
         self.processes.append(process)
         if not calm:
@@ -220,7 +225,6 @@ class Play:
             if self.t.crash_at and len(self.processes) == 1:
                 process.trouble_at, process.pause = self.t.crash_at, 0.0
         self.loop.start(process, self._main(process, calm=calm))
-        return process
 
     def _draw_trouble(self, process: Process) -> None:
         """When this process is struck next: every one of its steps is as likely as any other."""
@@ -239,12 +243,15 @@ class Play:
             self._draw_trouble(process)
             return
         self.counts["crashes"] += 1
-        process.alive = False
-        # The kernel frees the lock with the process; whoever looks may look at once.
-        self.store.dead.add(process.owner)
+        self._end(process)
         if self.t.reruns > 0:
             self.t.reruns -= 1
             self.loop.at(self.loop.now + self.chance.uniform(1, 600), self.launch)
+
+    def _end(self, process: Process) -> None:
+        """kill -9: nothing of it runs any more, and the kernel frees its lock."""
+        process.alive = False
+        self.store.dead.add(process.owner)
 
     async def _main(self, process: Process, *, calm: bool) -> None:
         faults = Faults() if calm else self.t.faults
@@ -355,9 +362,15 @@ class Play:
         self.say("THE LEDGER IS LOST")
         fresh = Database()
         self.store.replace(fresh)
+        if self.t.kill_by_row:  # the row goes with its database; the file and the environment do not
+            self.killed = [(on, min(off, self.loop.now)) for on, off in self.killed]
         if not self.t.state_kept:
+            # Nothing remembers what was on its way (docs/reliability.md, "impossible"): so nothing is, and nobody runs.
             self.store.intents.clear()
             fresh.known_epoch = self.store.epoch
+            self.quiet_until = self.loop.now + 10
+            for process in self.processes:
+                self._end(process)
 
     def _original_leaves(self) -> None:
         for mailing in list(self.platform.mailings.values()):
@@ -405,7 +418,6 @@ class Play:
             self.loop.run(CALM)
             self._calm()
             for n in (0, 1):
-                self.looked_last = self.loop.now
                 self.launch(calm=True)
                 self.loop.run(CALM + (n + 1) * CALM_RUN_SECONDS)
             late = [p.owner for p in self.processes if p.alive and not p.ended]
@@ -434,9 +446,8 @@ class Play:
         claims = tuple(
             Claim(i.slot.object_ref, i.slot.kind, rows.get(i.slot.key)) for i in items_of(self.t.scenario)
         )
-        # The product says nothing of what happened after its last look; with a watcher this becomes its end.
         story = Story(
-            self.platform.journal, self.sent, claims, self.alarms, self.killed, self.looked_last, stuck
+            self.platform.journal, self.sent, claims, self.alarms, self.killed, stuck
         )
         complaints = [*judge(story), *(a for a in self.alarms if "internal error" in a)]
         outcomes = tuple(f"{c.row.outcome}" if c.row else "none" for c in claims)
@@ -448,8 +459,22 @@ class Play:
         )
 
 
+_INTACT: dict[str, bool] = {}
+
+
+def _known_intact(plan: Plan) -> bool:
+    """`recovery.plan.is_intact`, once per plan: a schedule starts it up to eight times and no fault touches a plan."""
+    if plan.digest not in _INTACT:
+        _INTACT[plan.digest] = is_intact(plan)
+    return _INTACT[plan.digest]
+
+
 def play(seed: int, trouble: Trouble | None = None, *, traced: bool = False, kind: type[Play] = Play) -> Verdict_:
     """Run one schedule from its seed."""
     drawn = trouble if trouble is not None else draw(seed)
-    with machine(seed) as loop:
-        return kind(seed, drawn, loop, traced=traced).run()
+    recover.is_intact = _known_intact  # type: ignore[assignment]
+    try:
+        with machine(seed) as loop:
+            return kind(seed, drawn, loop, traced=traced).run()
+    finally:
+        recover.is_intact = is_intact
