@@ -115,3 +115,65 @@ class TaskForm(_Form):
     text: str = Field("", title="Text", description="With read: the reading. With done: evidence as text, or a file.")
     evidence_file: str = Field("", title="Evidence file", description="A path that the worker can read.")
     config: Path | None = Field(None, title="Configuration")
+
+
+class CaseForm(_Form):
+    """A complaint for a playbook: opened (or found) and checked at once; nothing is changed anywhere."""
+
+    playbook: str = Field("link-tracking", title="Playbook", description="Its id, as its file is named.")
+    account: str = Field(..., min_length=1, title="Account name", description="The client's account.")
+    template_name: str = Field("", title="Template name", description="Exactly as it is written, capitals included.")
+    campaign_ref: str = Field("", title="Campaign ID", description="This or the journey's ID.")
+    journey_ref: str = Field("", title="Journey ID", description="Used when there is no campaign ID.")
+    ticket_ref: str = Field("", title="Ticket", description="The client's ticket, to answer on.")
+    sent_on: str = Field("", title="Sent on", description="YYYY-MM-DD.")
+    since: str = Field("", title="Since when", description="Since when clicks are missing.")
+    region: str = Field("", title="Region", description="NA, US, EU, IN, ...")
+    customer_says: str = Field(
+        "", title="Already checked by the reporter", description="Recorded; everything is checked again all the same."
+    )
+    more: dict[str, str] = Field({}, title="More fields", description="For other playbooks: their fields by name.")
+    opened_by: str = Field(..., min_length=1, title="Your name", description="Recorded as the one who opens the case.")
+    config: Path | None = Field(
+        None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
+    )
+
+
+class CaseStepForm(_Form):
+    """One step of a case; which fields count depends on the step."""
+
+    case: str = Field(..., min_length=1, title="Case", description="Its reference, or how it begins.")
+    step: Literal[
+        "show",
+        "check",
+        "attest",
+        "references",
+        "reply",
+        "approve_reply",
+        "approve_setting",
+        "stage",
+        "escalate",
+        "post",
+        "resolve",
+        "settle",
+        "send",
+        "feedback",
+    ] = Field("show", title="Step", description="The case's page names the next ones.")
+    by: str = Field(..., min_length=1, title="Your name", description="It is recorded.")
+    what: str = Field(
+        "",
+        title="What it is about",
+        description="A check (attest), digest (approve_reply), offer (approve_setting), stage, or effect (settle).",
+    )
+    choice: str = Field("", title="Answer", description="With attest and settle: one of the answers offered.")
+    text: str = Field("", title="Text", description="Statement, note, reason, message or feedback.")
+    client_text: str = Field("", title="What the client is told", description="With resolve.")
+    team: str = Field("", title="Team", description="With stage: which team looked.")
+    resolved: bool = Field(False, title="Resolved", description="With stage: it found the resolution.")
+    absent: list[str] = Field([], title="Absent contacts", description="With escalate: who is away.")
+    override_reason: str = Field("", title="Override", description="With escalate: why it goes although incomplete.")
+    consequences_read: bool = Field(False, title="I have read the consequences", description="With approve_setting.")
+    remote_ref: str = Field("", title="What it produced", description="With settle: such as the child ticket's key.")
+    config: Path | None = Field(
+        None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
+    )
