@@ -35,7 +35,7 @@ class _Resend:
         c = self.context
         original = await self._original()
         copies = await self._our_copies()
-        gone = next((x for x in copies if x.status in ("2", "5") and x.send_amt > 0), None)
+        gone = next((x for x in copies if x.send_amt > 0), None)
         if original.send_amt > 0 and gone is None:
             return skipped(f"the original went out by itself ({original.send_amt} of {original.total_amt} sent)")
         self.content = await c.account.campaigns.content(self.ref)
@@ -351,6 +351,8 @@ class _Resend:
             reason = self._why_disarm(original)
             if reason and copy.status == "1":
                 await self._disarm(copy_ref, reason)
+            if copy.status in STOPPED_STATUSES and copy.send_amt > 0:
+                raise await self._stopped_halfway(original, copy)
             if copy.status in STOPPED_STATUSES:
                 raise held(
                     f"Copy {copy_ref} was stopped before it left ({STATUS_WORDS[copy.status]}). Is it still wanted?"
@@ -398,19 +400,32 @@ class _Resend:
                 raise skipped(f"{reason}; copy {copy_ref} was stopped before it left")
             raise Ended(ItemOutcome.HELD, question.text, question)
 
+    async def _stopped_halfway(self, original: Campaign, copy: Campaign) -> Ended:
+        """The stop came when some mail had left: part of the audience has it, which only a person can judge."""
+        text = f"Copy {copy.ref} was stopped while it was leaving: {copy.send_amt} of {copy.total_amt} sent."
+        if original.send_amt > 0:
+            text = f"{text} {await self._report_overlap(original, copy)}."
+        return held(f"{text} What about the others?")
+
+    async def _report_overlap(self, original: Campaign, copy: Campaign) -> str:
+        """Both moved: counted, told, and everything that reaches people stops."""
+        c = self.context
+        least, most = overlap_bounds(original.send_amt, copy.send_amt, max(copy.total_amt, original.total_amt))
+        text = (
+            f"Both went out: original {original.ref} ({original.send_amt} sent) and copy {copy.ref} "
+            f"({copy.send_amt} sent); between {least} and {most} people got it twice"
+        )
+        c.runner.tripped = c.runner.tripped or text
+        if c.alarm is not None:
+            await c.alarm(text)
+        return text
+
     async def _closing(self, copy_ref: str) -> Ended:
         """The last look: if both moved, the overlap is counted, reported, and everything that reaches people stops."""
         c = self.context
         original, copy = await self._original(), await c.account.campaigns.campaign(copy_ref)
         if original.send_amt > 0:
-            least, most = overlap_bounds(original.send_amt, copy.send_amt, max(copy.total_amt, original.total_amt))
-            text = (
-                f"Both went out: original {original.ref} ({original.send_amt} sent) and copy {copy.ref} "
-                f"({copy.send_amt} sent); between {least} and {most} people got it twice"
-            )
-            c.runner.tripped = c.runner.tripped or text
-            if c.alarm is not None:
-                await c.alarm(text)
+            text = await self._report_overlap(original, copy)
             return confirmed(f"copy {copy_ref} was sent; DOUBLE: {text}")
         return confirmed(
             f"copy {copy_ref} was sent to {copy.send_amt} of {copy.total_amt}; the original stayed at rest"
