@@ -101,7 +101,6 @@ wait_for_server() {
 }
 
 deploy() {
-    with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
     with "$bin/prefect" --no-prompt deploy --all > "$home/deploy.log" 2>&1 || {
         cat "$home/deploy.log" >&2
         exit 1
@@ -122,10 +121,11 @@ up() {
         (export "${server[@]}" && start server "$bin/prefect" server start)
         wait_for_server
     fi
-    deploy
     if ! running worker; then
+        with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
         start worker "$bin/prefect" worker start --pool "$pool" --limit 4
     fi
+    deploy
     echo "Prefect:  http://127.0.0.1:$port   name and password: $home/login"
     echo "Record what you run here:  eval \"\$(flows/server.sh env)\""
     echo "Stop it:  make down"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Form(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
 
 class WindowForm(_Form):
@@ -109,12 +109,16 @@ class TaskForm(_Form):
     task: str = Field("", title="Task", description="Its key, or the beginning of it.")
     by: str = Field("", title="Your name", description="It is recorded.")
     run: str = Field("", title="Run", description="With done: the run that the Activity Log shows.")
-    reason: str = Field("", title="Reason or note")
+    reason: str = Field("", title="Reason or note", description="It is recorded.")
     account: str = Field("", title="Account", description="With read: whose dashboard it is.")
-    reading_form: Literal["toml", "json", "csv"] = Field("toml", title="Form of the reading")
+    reading_form: Literal["toml", "json", "csv"] = Field(
+        "toml", title="Form of the reading", description="With read: how the text is written."
+    )
     text: str = Field("", title="Text", description="With read: the reading. With done: evidence as text, or a file.")
     evidence_file: str = Field("", title="Evidence file", description="A path that the worker can read.")
-    config: Path | None = Field(None, title="Configuration")
+    config: Path | None = Field(
+        None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
+    )
 
 
 class CaseForm(_Form):
