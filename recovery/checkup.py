@@ -10,7 +10,7 @@ from recovery.errors import AllclearError, UsageError
 from recovery.ports import BridgeCapabilities
 from recovery.settings import SecretAt, Settings
 from recovery.terminal import clean
-from recovery.wiring import Systems, open_systems
+from recovery.wiring import Systems, open_probes, open_systems
 
 View = dict[str, Any]
 
@@ -43,6 +43,37 @@ def _secrets(settings: Settings) -> list[tuple[str, str, SecretAt]]:
         rows.append((account.name, "tessitura password", account.tessitura.password))
     rows += [("", f"{n} token", desk.token) for n, desk in (("jira", settings.jira), ("slack", settings.slack)) if desk]
     return rows
+
+
+async def prove(settings: Settings, account: str, by: str) -> View:
+    """`allclear.prove/1`: the truth tests of one test account, recorded; exit code 1 when something was refuted."""
+    from recovery.prove import Prover
+
+    async with open_systems(settings, names=("",)) as systems, open_probes(systems, account) as probes:
+        named = next(a for a in settings.accounts if a.name == account)
+        prover = Prover(
+            account=account,
+            probes=probes,
+            ledger=systems.ledger,
+            clock=systems.clock,
+            policy=systems.policy,
+            secret=systems.secret,
+            by=by,
+            seed_list=named.seed_list,
+            switched_off=systems.switched_off,
+        )
+        proofs = await prover.prove()
+    rows = [
+        {**_row(p.test, account, p.outcome == "proved", p.detail), "outcome": p.outcome, "evidence": p.evidence}
+        for p in proofs
+    ]
+    refuted = [p for p in proofs if p.outcome == "refuted"]
+    return {"schema": "allclear.prove/1", "account": account, "checks": rows, "exit_code": 1 if refuted else 0}
+
+
+def proof_lines(view: View) -> list[str]:
+    """The view for people: what counts from now on, and what keeps its weakest behaviour."""
+    return [clean(f"{r['outcome']:<8} {r['check']:<24} {r['detail']}") for r in view["checks"]]
 
 
 def _questions(systems: Systems) -> list[tuple[str, str, Callable[[], Awaitable[object]]]]:

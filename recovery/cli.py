@@ -340,18 +340,28 @@ def watch(
 @app.command()
 def doctor(
     account: Accounts = NO_NAMES,
+    prove: Annotated[
+        str,
+        typer.Option("--prove", help="Try on this test account what the platform does, and record it. Writes there."),
+    ] = "",
+    by: By = "",
     config: Config = None,
     as_json: AsJson = False,
     no_color: Plain = False,
 ) -> None:
-    """Checks the configuration, where each secret is, the ledger, and asks every remote who we are. Changes nothing.
+    """Checks the configuration, where each secret is, the ledger, and asks every remote who we are. Changes nothing
+    but what --prove tries on an account that settings call a test account.
 
     Example:
 
       allclear doctor --account harbor
+
+      allclear doctor --prove harbor-test --by "Dana Reyes"
     """
     from recovery import commands
 
+    if prove:
+        _run(lambda: commands.prove(config, prove, by, as_json=as_json), as_json)
     _run(lambda: commands.doctor(config, tuple(account), as_json=as_json, no_color=no_color), as_json)
 
 

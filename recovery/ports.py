@@ -413,7 +413,7 @@ class ListDesk(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account's open connections, by role."""
+    """One account's open connections, by role. `one_shot_release` is true only where that is proven."""
 
     name: str
     time_zone: str
@@ -421,6 +421,7 @@ class Account:
     contacts: ContactDesk
     jobs: JobDesk
     lists: ListDesk
+    one_shot_release: bool = False
 
 
 class TicketDesk(Protocol):

@@ -96,6 +96,10 @@ class Settings(Strict):
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"account {', '.join(twice)} is named twice")
+        tests = {a.name for a in self.accounts if a.test_account}
+        lost = sorted({a.proven_by for a in self.accounts if a.proven_by} - tests)
+        if lost:
+            raise ValueError(f"proven_by names {lost[0]!r}, which is no test account")
         return self
 
     def path(self, relative: Path) -> Path:

@@ -109,7 +109,8 @@ class AccountSettings(Strict):
     """One customer of the platform.
 
     `test_account` allows `allclear doctor --prove`, which writes; `seed_list` is the id of a Pro2 list that holds only
-    addresses of our own, without which no truth test ever comes near a send.
+    addresses of our own, without which no truth test ever comes near a send. `proven_by` names the test account of the
+    same platform whose proofs count for this one.
     """
 
     name: Name
@@ -119,6 +120,7 @@ class AccountSettings(Strict):
     tessitura: TessituraSettings
     test_account: bool = False
     seed_list: str = ""
+    proven_by: str = ""
 
     @field_validator("time_zone")
     @classmethod
@@ -130,7 +132,13 @@ class AccountSettings(Strict):
         return value
 
 
-class JiraSettings(Strict):
+class Paced(Strict):
+    """A remote with a pace of its own; None keeps the vendor's published limit."""
+
+    requests_per_second: float | None = Field(default=None, gt=0, le=1000)
+
+
+class JiraSettings(Paced):
     """Where incident tickets are filed: a site, or https://api.atlassian.com/ex/jira/{cloudId} for scoped tokens."""
 
     base_url: str
@@ -141,7 +149,7 @@ class JiraSettings(Strict):
     browse_url: str = ""
 
 
-class SlackSettings(Strict):
+class SlackSettings(Paced):
     """An internal Slack app and the channel it writes to."""
 
     base_url: str = "https://slack.com/api"
@@ -149,7 +157,7 @@ class SlackSettings(Strict):
     channel: str
 
 
-class ZendeskSettings(Strict):
+class ZendeskSettings(Paced):
     """Where customers are answered: OAuth with a client of its own, or `token` for an API token while it lives.
 
     With an API token `client_id` is the e-mail address of its user. Token pairs are kept in the ledger's state folder.
@@ -170,7 +178,7 @@ class ZendeskSettings(Strict):
         return self
 
 
-class PagerDutySettings(Strict):
+class PagerDutySettings(Paced):
     """One PagerDuty service: its Events v2 routing key and a REST token to look with. `sender` is the From address."""
 
     events_url: str = "https://events.pagerduty.com"
@@ -181,7 +189,7 @@ class PagerDutySettings(Strict):
     sender: Text
 
 
-class ClickUpSettings(Strict):
+class ClickUpSettings(Paced):
     """The clients' boards; `key_field` is the id of a text custom field that holds our keys."""
 
     base_url: str = "https://api.clickup.com/api/v2"
@@ -189,14 +197,14 @@ class ClickUpSettings(Strict):
     key_field: Text
 
 
-class PendoSettings(Strict):
+class PendoSettings(Paced):
     """In-app guides; the key needs "Allow Write Access" to switch them."""
 
     base_url: str = "https://app.pendo.io"
     key: SecretAt
 
 
-class StatuspageSettings(Strict):
+class StatuspageSettings(Paced):
     """The public status page."""
 
     base_url: str = "https://api.statuspage.io/v1"

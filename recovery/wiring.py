@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,17 +17,20 @@ from integrations.dashboard import DashboardClient
 from integrations.http import Sockets, Transport
 from integrations.jira import JiraClient
 from integrations.pro2 import Pro2Client
+from integrations.pro2_probes import Pro2Probes, Unhurried
 from integrations.rate import VENDOR_RATES, Rate, TokenBuckets
+from integrations.replies import CapabilityManifest
 from integrations.slack import SlackClient
 from integrations.tessitura import TessituraClient
-from recovery.errors import ConfigError
+from recovery.errors import ConfigError, RefusedError, UsageError
 from recovery.ledger import Ledger
+from recovery.manifests import LIMITER_FIRST, LIST_LAG, ONE_SHOT_RELEASE, READ_BY_ID, Proofs, load_proofs
 from recovery.model import System
 from recovery.policy import Policy
-from recovery.ports import Account, Chat, JobDesk, Keep, Tell, TicketDesk
+from recovery.ports import Account, Chat, JobDesk, Keep, RateGate, Tell, TicketDesk
 from recovery.settings import AccountSettings, Settings, load_policy, reveal
 
-__all__ = ["SystemClock", "Systems", "check_reading", "kill_switch", "open_ledger", "open_systems", "silent"]
+__all__ = ["SystemClock", "Systems", "check_reading", "desk_rates", "kill_switch", "open_ledger", "open_systems", "silent"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -90,8 +93,9 @@ async def open_systems(
         sockets = Sockets()
         stack.push_async_callback(sockets.close)
         gate = TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell)
-        make = _Maker(settings, clock, sockets, gate, ledger)
         chosen = [a for a in settings.accounts if not names or a.name in names]
+        proofs = await load_proofs(ledger, System.PRO2.value, {a.name: a.proven_by or a.name for a in chosen})
+        make = _Maker(settings, clock, sockets, gate, ledger, proofs)
         yield Systems(
             settings,
             policy,
@@ -105,6 +109,36 @@ async def open_systems(
             tell,
             kill_switch(settings),
         )
+
+
+def manifest_of(system: str, proofs: Proofs) -> CapabilityManifest:
+    """What clients may count on; every flag that is not proven stays at its weakest."""
+    return CapabilityManifest(
+        system,
+        limits_before_executing=proofs.holds(LIMITER_FIRST),
+        draft_leaves_once=proofs.holds(ONE_SHOT_RELEASE),
+        read_after_write=proofs.holds(READ_BY_ID),
+        search_lag_seconds=proofs.seconds(LIST_LAG),
+    )
+
+
+@asynccontextmanager
+async def open_probes(systems: Systems, account: str) -> AsyncIterator[Pro2Probes]:
+    """The clients of the truth tests, on sockets of their own. RefusedError unless settings call it a test account."""
+    named = next((a for a in systems.settings.accounts if a.name == account), None)
+    if named is None:
+        raise UsageError(f"There is no account {account!r}.", "The accounts stand in allclear.toml.")
+    if not named.test_account:
+        raise RefusedError(
+            f"{account} is not a test account, so nothing is tried on it.",
+            "Set test_account = true for an account whose contacts and campaigns are all your own.",
+        )
+    sockets = Sockets()
+    gate = TokenBuckets(systems.clock, VENDOR_RATES, _rates(systems.settings))
+    try:
+        yield _Maker(systems.settings, systems.clock, sockets, gate, systems.ledger).probes(named)
+    finally:
+        await sockets.close()
 
 
 async def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
@@ -151,6 +185,9 @@ def checked_offset(settings: Settings) -> float:
 def _urls(settings: Settings) -> list[str]:
     urls = [u for a in settings.accounts for u in (a.pro2.base_url, a.dashboard.base_url, a.tessitura.base_url) if u]
     urls += [s.base_url for s in (settings.jira, settings.slack, settings.zendesk) if s is not None]
+    if settings.pagerduty is not None:
+        urls += [settings.pagerduty.events_url, settings.pagerduty.rest_url]
+    urls += [s.base_url for s in (settings.clickup, settings.pendo, settings.statuspage) if s is not None]
     urls += [f"smtp://{settings.smtp.host}"] if settings.smtp is not None else []
     return urls + [p.base_url for p in settings.panels]
 
@@ -163,7 +200,22 @@ def _rates(settings: Settings) -> dict[tuple[str, str], Rate]:
             rates[account.name, system.value] = Rate(
                 per_second, max(1.0, per_second if system is not System.PRO2 else 1.0)
             )
-    return rates
+    return rates | desk_rates(settings)
+
+
+def desk_rates(settings: Settings) -> dict[tuple[str, str], Rate]:
+    """The paces that settings give to desks; the others keep to their vendors' limits."""
+    named = {
+        System.JIRA: settings.jira,
+        System.SLACK: settings.slack,
+        System.ZENDESK: settings.zendesk,
+        System.PAGERDUTY: settings.pagerduty,
+        System.CLICKUP: settings.clickup,
+        System.PENDO: settings.pendo,
+        System.STATUSPAGE: settings.statuspage,
+    }
+    paces = {system: desk.requests_per_second for system, desk in named.items() if desk is not None}
+    return {("", system.value): Rate(pace, max(1.0, pace)) for system, pace in paces.items() if pace is not None}
 
 
 def _assistance(named: AccountSettings) -> Assistance:
@@ -183,8 +235,9 @@ class _Maker:
     settings: Settings
     clock: SystemClock
     sockets: Sockets
-    gate: TokenBuckets
+    gate: RateGate
     ledger: Ledger
+    proofs: Mapping[str, Proofs] = field(default_factory=dict)
 
     @property
     def keep(self) -> Keep:
@@ -195,9 +248,19 @@ class _Maker:
         """One account's clients."""
         where = f"accounts.{named.name}"
         token = self._secret(named.pro2.token, f"{where}.pro2.token")
+        proofs = self.proofs.get(named.name, Proofs())
+        proven = manifest_of(System.PRO2.value, proofs)
         pro2 = Pro2Client(
-            self._transport(System.PRO2, named.name, named.pro2.base_url, Pro2Client.credentials(token), token),
+            self._transport(
+                System.PRO2,
+                named.name,
+                named.pro2.base_url,
+                Pro2Client.credentials(token),
+                token,
+                limited_before_execute=proven.limits_before_executing,
+            ),
             named.time_zone,
+            proven,
         )
         password = self._secret(named.tessitura.password, f"{where}.tessitura.password")
         t = named.tessitura
@@ -211,7 +274,14 @@ class _Maker:
             ),
             named.time_zone,
         )
-        return Account(named.name, named.time_zone, pro2, pro2, self._dashboard(named, where), tessitura)
+        jobs = self._dashboard(named, where)
+        return Account(named.name, named.time_zone, pro2, pro2, jobs, tessitura, proven.draft_leaves_once)
+
+    def probes(self, named: AccountSettings) -> Pro2Probes:
+        """What the truth tests of a test account call."""
+        token = self._secret(named.pro2.token, f"accounts.{named.name}.pro2.token")
+        given = (System.PRO2, named.name, named.pro2.base_url, Pro2Client.credentials(token), token)
+        return Pro2Probes(self._transport(*given), self._transport(*given, gate=Unhurried()), named.time_zone)
 
     def _dashboard(self, named: AccountSettings, where: str) -> JobDesk:
         given = named.dashboard
@@ -243,7 +313,17 @@ class _Maker:
     def _secret(self, at: Any, field: str) -> str:
         return reveal(at, self.settings, field).get_secret_value()
 
-    def _transport(self, system: System, account: str, url: str, headers: dict[str, str], secret: str) -> Transport:
+    def _transport(
+        self,
+        system: System,
+        account: str,
+        url: str,
+        headers: dict[str, str],
+        secret: str,
+        *,
+        limited_before_execute: bool = False,
+        gate: RateGate | None = None,
+    ) -> Transport:
         return Transport(
             system=system.value,
             account=account,
@@ -251,7 +331,8 @@ class _Maker:
             headers=headers,
             sockets=self.sockets,
             clock=self.clock,
-            gate=self.gate,
+            gate=gate or self.gate,
             keep=self.keep,
+            limited_before_execute=limited_before_execute,
             secrets=(secret,),
         )
