@@ -32,6 +32,10 @@ types: install
 
 check: lint types test
 
+# The long column of docs/reliability.md; `make prove N=20000` runs that many simulated schedules only.
+prove: install
+	@$(BIN)/python -m tests.prove $(N)
+
 # Ratios against peers of the same run (under ten minutes); tables, JSON and a chart in bench/results. docs/scale.md.
 bench: install
 	$(BIN)/python -m bench

@@ -100,6 +100,8 @@ class Faults:
     stop_refused: bool = False
     stop_ignored: bool = False
     hides_run_ids: bool = False
+    nth_write: int = 0
+    nth_fate: str = ""
 
     def ways(self) -> list[tuple[float, str]]:
         """The fates of a write with their rates."""
@@ -110,6 +112,10 @@ class Faults:
         return [(getattr(self, name), name) for name in names if getattr(self, name)]
 
 
+FATES = (
+    "ok", "refused_connection", "lost_before", "lost_after", "late", "error_before", "error_after", "throttled",
+    "no_effect", "soft_refusal", "soft_refusal_applied",
+)  # fmt: skip
 LANDS = frozenset({"ok", "lost_after", "late", "error_after", "soft_refusal_applied"})
 
 
@@ -125,7 +131,7 @@ class Platform:
         self.people: dict[str, Contact] = {}
         self.tags: dict[str, set[str]] = {}
         self.listed: set[str] = set()
-        self.list_ref = 0
+        self.writes = 0
         self._number = 100
 
     def note(self, what: str, ref: str, item: str = "", by: str = "", count: int = 0) -> None:
@@ -220,6 +226,9 @@ class Wire:
     # ---- the network
 
     def _fate(self) -> str:
+        if self.faults.nth_write:
+            self.platform.writes += 1
+            return self.faults.nth_fate if self.platform.writes == self.faults.nth_write else "ok"
         at = self.platform.chance.random()
         for rate, name in self.ways:
             at -= rate

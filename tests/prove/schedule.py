@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import cache
-from types import MappingProxyType
 from typing import Any
 
 from recovery import recover
@@ -71,15 +70,17 @@ class Trouble:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict_:
+class Ending:
     """What came of one schedule."""
 
     seed: int
     complaints: tuple[str, ...]
     outcomes: tuple[str, ...]
-    counts: MappingProxyType[str, int]
+    counts: dict[str, int]
     trace: tuple[str, ...]
     steps: int
+    first_run_steps: int = 0
+    writes: int = 0
 
 
 def draw(seed: int) -> Trouble:
@@ -403,7 +404,7 @@ class Play:
 
     # ---- the whole play
 
-    def run(self) -> Verdict_:
+    def run(self) -> Ending:
         self.loop.on_trouble = self.struck
         if self.traced:
             self.store.committed = self._moved
@@ -430,9 +431,9 @@ class Play:
     def _calm(self) -> None:
         """The storm is over: who was paused has come back, an operator looks, and the switches are reset."""
         self.stormy = False
-        for field_ in fields(self.t.faults):
-            if field_.name in RATES:
-                setattr(self.t.faults, field_.name, 0.0)
+        for name in RATES:
+            setattr(self.t.faults, name, 0.0)
+        self.t.faults.nth_fate = "ok"
         self.kill_file = ""
         database = self.store.database
         database.kill = ""
@@ -441,7 +442,7 @@ class Play:
         database.quarantine, database.missing = "", ()
         database.accepted_until, database.known_epoch = self.loop.now, self.store.epoch
 
-    def _verdict(self, stuck: str) -> Verdict_:
+    def _verdict(self, stuck: str) -> Ending:
         rows = self.store.database.items
         claims = tuple(
             Claim(i.slot.object_ref, i.slot.kind, rows.get(i.slot.key)) for i in items_of(self.t.scenario)
@@ -454,9 +455,10 @@ class Play:
         if self.traced:
             self.trace += [f"{line.at:10.2f} JOURNAL {line}" for line in self.platform.journal]
             self.trace += [f"CLAIM {c.object_ref}: {c.row.outcome if c.row else None} {c.row.reason if c.row else ''}" for c in claims]
-        return Verdict_(
-            self.seed, tuple(complaints), outcomes, MappingProxyType(self.counts), tuple(self.trace), self.loop.steps
-        )
+        return Ending(
+            self.seed, tuple(complaints), outcomes, self.counts, tuple(self.trace), self.loop.steps,
+            self.processes[0].steps, len(self.sent),
+        )  # fmt: skip
 
 
 _INTACT: dict[str, bool] = {}
@@ -469,7 +471,7 @@ def _known_intact(plan: Plan) -> bool:
     return _INTACT[plan.digest]
 
 
-def play(seed: int, trouble: Trouble | None = None, *, traced: bool = False, kind: type[Play] = Play) -> Verdict_:
+def play(seed: int, trouble: Trouble | None = None, *, traced: bool = False, kind: type[Play] = Play) -> Ending:
     """Run one schedule from its seed."""
     drawn = trouble if trouble is not None else draw(seed)
     recover.is_intact = _known_intact  # type: ignore[assignment]
