@@ -37,6 +37,7 @@ from recovery.wiring import SystemClock, silent
 START = datetime(2026, 6, 3, 14, 0, tzinfo=UTC)
 END = START + timedelta(hours=2)
 DEFINITIONS = 8
+ZONES = ("UTC", "America/New_York", "Europe/London", "Australia/Sydney")
 SLOTS_PER_DEFINITION = 12  # every ten minutes for two hours
 
 
@@ -58,7 +59,8 @@ class FakeJobs:
         return BridgeCapabilities(reprocess=True)
 
     async def definitions(self) -> Listing[Definition]:
-        every = Schedule("cron", "*/10 * * * *", None, "UTC")
+        place = int(self.account[1:])  # forty schedules: the accounts of a fleet share theirs
+        every = Schedule("cron", f"{place % 10}-59/10 * * * *", None, ZONES[place % 4])
         items = tuple(
             Definition(Scheduled(self.account, System.DASHBOARD, Kind.IMPORT, f"d{n}", f"Import {n}", every))
             for n in range(DEFINITIONS)
@@ -69,7 +71,7 @@ class FakeJobs:
         runs = []
         for n in range(DEFINITIONS):
             for place in range(SLOTS_PER_DEFINITION * self.rows_per_slot):
-                at = START + timedelta(minutes=10 * place)
+                at = START + timedelta(minutes=10 * place + int(self.account[1:]) % 10)
                 if place % 10 != 3:
                     done = at + timedelta(minutes=2)
                     runs.append(Run(f"r{n}-{place}", f"d{n}", "succeeded", "schedule", at, at, done, 10, 10, 0))

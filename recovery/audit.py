@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from recovery import slots
@@ -279,12 +279,14 @@ class _Reader:
         except RemoteError as error:
             return [self._all_unreadable(System.DASHBOARD, Kind.IMPORT, str(error))], [], [str(error)]
         log, console, may = await asyncio.gather(self._log(ACTIVITY_LOG), self._log(CONSOLE), self._may())
+        runs = {ACTIVITY_LOG: _by_definition(log), CONSOLE: _by_definition(console)}
         evidence, not_due, problems = [], [], [t.detail for t in (log, console) if isinstance(t, Testimony)]
         if not definitions.complete:
             problems.append(f"definitions of {self.account.name} were not read whole ({definitions.problem})")
             evidence.append(self._all_unreadable(System.DASHBOARD, Kind.IMPORT, problems[-1]))
         for definition in definitions.items:
-            evidence += await self._definition_evidence(definition, log, console, may)
+            own = {witness: found.get(definition.ref, []) for witness, found in runs.items()}
+            evidence += await self._definition_evidence(definition, log, console, may, own)
             if not definition.scheduled.active and definition.scheduled.schedule.type != "manual":
                 thing = definition.scheduled
                 not_due.append(NotDue(thing.account, thing.kind, thing.object_ref, thing.name, "it is not active"))
@@ -307,11 +309,16 @@ class _Reader:
             return unreadable(witness, self.clock.now(), str(error))
 
     async def _definition_evidence(
-        self, definition: Definition, log: RunLog | Testimony, console: RunLog | Testimony, may: list[str]
+        self,
+        definition: Definition,
+        log: RunLog | Testimony,
+        console: RunLog | Testimony,
+        may: list[str],
+        own: Mapping[str, Sequence[Run]],
     ) -> list[Evidence]:
         thing = definition.scheduled
         try:
-            after = slots.moments(thing, self.window.started_at, self.window.ended_at + timedelta(days=1))
+            after = self._due_and_next(thing)
         except BadReply as error:
             slot = Slot(
                 thing.account, thing.system, thing.kind, thing.object_ref, self.window.started_at, thing.name, "UTC"
@@ -323,7 +330,7 @@ class _Reader:
             Slot(thing.account, thing.system, thing.kind, thing.object_ref, m, thing.name, thing.schedule.time_zone)
             for m in due
         ]
-        slots_of += self._attempted(definition, slots_of, log, console)
+        slots_of += self._attempted(definition, slots_of, own)
         if not slots_of:
             return []
         gap = await self._gap(definition) if thing.kind is Kind.DATA_SYNC else None
@@ -331,7 +338,8 @@ class _Reader:
         evidence = []
         for slot in slots_of:
             heard = [
-                self._heard(w, slot, x, next_of.get(slot.due_at)) for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
+                self._heard(w, slot, x, next_of.get(slot.due_at), own[w])
+                for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
             ]
             if gap is not None:
                 heard += [gap[0], *self._our_import(slot, log, gap[0])]
@@ -349,19 +357,35 @@ class _Reader:
         detail = f"import run {mine[0].ref} carries our tag and no difference is left"
         return [Testimony(MARKER, Saw.OURS, log.read_at, True, detail, {"run": mine[0].ref}, mine[0].digest)]
 
-    def _heard(self, witness: str, slot: Slot, log: RunLog | Testimony, next_due: object) -> Testimony:
+    def _due_and_next(self, thing: Scheduled) -> tuple[datetime, ...]:
+        """The due times in the window and, where there is one within a day, the next after it."""
+        after: tuple[datetime, ...] = ()
+        for ahead in (timedelta(hours=1), timedelta(days=1)):  # most things run hourly; a day is a long expansion
+            after = slots.moments(thing, self.window.started_at, self.window.ended_at + ahead)
+            if after and after[-1] >= self.window.ended_at:
+                break
+        return after
+
+    def _heard(
+        self,
+        witness: str,
+        slot: Slot,
+        log: RunLog | Testimony,
+        next_due: datetime | None,
+        own: Sequence[Run],
+    ) -> Testimony:
         if isinstance(log, Testimony):
             return log
-        return log_testimony(witness, slot, log, next_due, self.policy.waits)  # type: ignore[arg-type] # from next_of
+        return log_testimony(witness, slot, log, next_due, self.policy.waits, own)
 
-    def _attempted(self, definition: Definition, known: Sequence[Slot], *logs: RunLog | Testimony) -> list[Slot]:
+    def _attempted(self, definition: Definition, known: Sequence[Slot], own: Mapping[str, Sequence[Run]]) -> list[Slot]:
         """Runs that attempted to run in the window outside any schedule, or began before it and are unfinished."""
         thing, found = definition.scheduled, {}
         known_at = {s.due_at for s in known}
-        for log in logs:
-            for run in log.runs if isinstance(log, RunLog) else ():
+        for runs in own.values():
+            for run in runs:
                 moment = run.scheduled_for or run.started_at
-                if run.definition_ref != definition.ref or moment is None or moment in known_at:
+                if moment is None or moment in known_at:
                     continue
                 if self._unfinished_before(run) or self._failed_by_hand(run):
                     found[run.ref] = Slot(
@@ -427,6 +451,14 @@ class _Reader:
         )
         witness = "campaign-status" if system is System.PRO2 else ACTIVITY_LOG
         return Evidence(slot, (unreadable(witness, self.clock.now(), reason),))
+
+
+def _by_definition(log: RunLog | Testimony) -> Mapping[str, list[Run]]:
+    """A log's runs by definition, so that a log is walked once and not once for each slot."""
+    grouped: dict[str, list[Run]] = defaultdict(list)
+    for run in log.runs if isinstance(log, RunLog) else ():
+        grouped[run.definition_ref].append(run)
+    return grouped
 
 
 def _definition_facts(definition: Definition) -> Facts:

@@ -122,9 +122,12 @@ class Ledger(Session):
 
     # ---- actions ----------------------------------------------------------------------------------------------------
 
-    async def ensure(self, specs: Sequence[ActionSpec]) -> None:
-        """Make the actions known (planned) unless they are. LedgerConflict for a second release of one slot."""
-        await self._write(partial(actions.ensure, specs=specs), [spec.key for spec in specs])
+    async def ensure(self, specs: Sequence[ActionSpec]) -> tuple[ActionRow, ...]:
+        """Make the actions known (planned) unless they are; each as it is now, in the order asked for.
+
+        LedgerConflict for a second release of one slot.
+        """
+        return await self._write(partial(actions.ensure, specs=specs), [spec.key for spec in specs])
 
     async def action(self, key: str) -> ActionRow | None:
         """One action."""

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, Select, select
 from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger_codec import decode_question, encode_question
 from recovery.ledger_rows import ActionRow, ActionSpec
-from recovery.ledger_schema import action, action_event, attempt, from_micros
-from recovery.ledger_work import Record, Site, Work, clock_of, event_after, storable
+from recovery.ledger_schema import action, attempt, from_micros
+from recovery.ledger_work import Record, Site, Work, clock_of, storable
 from recovery.model import (
     ActionKind,
     ActionState,
@@ -61,22 +61,14 @@ def action_row(row: Record) -> ActionRow:
     )
 
 
-def ensure(work: Work, specs: Sequence[ActionSpec]) -> None:
-    """Insert the actions that are not there, each with its first event."""
+def ensure(work: Work, specs: Sequence[ActionSpec]) -> tuple[ActionRow, ...]:
+    """Insert the actions that are not there, each with its first event; all of them as they then are."""
     unique = {spec.key: spec for spec in specs}
     work.load(tuple(unique))
-    fresh = [_new_action(work, spec) for key, spec in unique.items() if key not in work.rows]
-    if not fresh:
-        return
-    events = []
-    for row in fresh:
-        event = event_after({**row, "state": ""}, S.PLANNED, work.site.owner, work.now, "")
-        row.update(seq=1, last_hash=event["hash"])
-        events.append(event)
-    # A key that another process has just inserted raises here; alone, this unit then finds it and leaves it.
-    work.execute(action.insert(), fresh)
-    work.execute(action_event.insert(), events)
-    work.rows.update({row["key"]: row for row in fresh})
+    for key, spec in unique.items():
+        if key not in work.rows:
+            work.add(_new_action(work, spec))
+    return tuple(action_row(work.rows[key]) for key in unique)
 
 
 def _new_action(work: Work, spec: ActionSpec) -> Record:

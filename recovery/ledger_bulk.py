@@ -114,6 +114,7 @@ MOVING = (
 )
 CLOSING = ("closed_at", "closed_by", "outcome", "detail", "evidence_digest")
 
+ADD_ACTION = _insert(action)
 MOVE_ACTION = _update(action, MOVING, {"the_key": "key", "seen_seq": "seq", "seen_fence": "fence"})
 CLOSE_ATTEMPT = _update(attempt, CLOSING, {"the_id": "id"})
 OPEN_ATTEMPT = _insert(attempt)

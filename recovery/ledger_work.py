@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import TableClause, UpdateBase
 
 from recovery.errors import LedgerConflict
-from recovery.ledger_bulk import ADD_EVENT, CLOSE_ATTEMPT, KEEP_EVIDENCE, MOVE_ACTION, MOVING, OPEN_ATTEMPT
+from recovery.ledger_bulk import ADD_ACTION, ADD_EVENT, CLOSE_ATTEMPT, KEEP_EVIDENCE, MOVE_ACTION, MOVING, OPEN_ATTEMPT
 from recovery.ledger_files import Intent
 from recovery.ledger_schema import (
     LEGAL_MOVES,
@@ -70,6 +70,8 @@ class Work:
     rows: dict[str, Record] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
     writes: int = 0
+    _absent: set[str] = field(default_factory=set)
+    _new: list[Record] = field(default_factory=list)
     _moves: list[Record] = field(default_factory=list)
     _closings: list[Record] = field(default_factory=list)
     _openings: list[Record] = field(default_factory=list)
@@ -127,7 +129,7 @@ class Work:
 
     def load(self, keys: Sequence[str]) -> None:
         """Read (and on PostgreSQL lock, in key order) the actions that the units name."""
-        missing = sorted(set(keys) - self.rows.keys())
+        missing = sorted(set(keys) - self.rows.keys() - self._absent)
         if not missing:
             return
         self.flush()
@@ -137,6 +139,7 @@ class Work:
                 query = query.with_for_update()
             for row in self.connection.execute(query).mappings():
                 self.rows[row["key"]] = dict(row)
+        self._absent.update(key for key in missing if key not in self.rows)
 
     # ---- actions ----------------------------------------------------------------------------------------------------
 
@@ -153,6 +156,16 @@ class Work:
                 f"the ledger has no action {key}", "it was never made known, or the ledger was replaced"
             )
         return found
+
+    def add(self, row: Record) -> None:
+        """Gather a new action with its first event. A key that another process inserts first fails the transaction."""
+        event = event_after({**row, "state": ""}, row["state"], self.site.owner, self.now, "")
+        row.update(seq=1, last_hash=event["hash"])
+        self._new.append(dict(row))  # as it starts: the gathered moves follow
+        self._events.append(event)
+        self._absent.discard(row["key"])
+        self.rows[row["key"]] = row
+        self.writes += 1
 
     def move(self, row: Record, to_state: ActionState, detail: str, actor: str = "", **changes: Any) -> None:
         """Move an action and record the event; LedgerConflict when the move is not legal."""
@@ -202,6 +215,7 @@ class Work:
     def flush(self) -> None:
         """Send what was gathered. LedgerConflict when a row is no longer as it was read."""
         for bulk, rows in (
+            (ADD_ACTION, self._new),
             (MOVE_ACTION, self._moves),
             (CLOSE_ATTEMPT, self._closings),
             (OPEN_ATTEMPT, self._openings),

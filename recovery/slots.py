@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
@@ -26,6 +27,8 @@ _DURATION = re.compile(
 )
 _UNTIL_IN_UTC = re.compile(r"(?<=UNTIL=)\d{8}T\d{6}Z")
 MOST_PER_SCHEDULE = 100_000
+SCHEDULES_REMEMBERED = 256
+"""A fleet's accounts share their schedules; the expansions of so many are kept."""
 # dateutil answers some malformed rules with TypeError or AttributeError; zoneinfo a folder's name with OSError.
 _UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, OSError, CronSimError)
 
@@ -48,8 +51,7 @@ def moments(thing: Scheduled, start: datetime, end: datetime) -> tuple[datetime,
     if not thing.active:
         return ()
     try:
-        found = _EXPANDERS[thing.schedule.type](thing.schedule, start, end)
-        kept = sorted({m.astimezone(UTC).replace(microsecond=0) for m in found})
+        kept = _expanded(thing.schedule, start, end)
     except _UNREADABLE as error:
         raise BadReply(
             thing.system.value,
@@ -59,6 +61,12 @@ def moments(thing: Scheduled, start: datetime, end: datetime) -> tuple[datetime,
             "Look at the schedule at the remote; until it can be read its slots are uncertain.",
         ) from error
     return tuple(m for m in kept if start <= m < end and _was_live(thing, m))
+
+
+@lru_cache(SCHEDULES_REMEMBERED)
+def _expanded(schedule: Schedule, start: datetime, end: datetime) -> tuple[datetime, ...]:
+    found = _EXPANDERS[schedule.type](schedule, start, end)
+    return tuple(sorted({m.astimezone(UTC).replace(microsecond=0) for m in found}))
 
 
 def _was_live(thing: Scheduled, moment: datetime) -> bool:

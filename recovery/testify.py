@@ -129,12 +129,23 @@ def made_up_for(slot: Slot, known: Sequence[Run], runs: Iterable[Run]) -> tuple[
     )
 
 
-def log_testimony(witness: str, slot: Slot, log: RunLog, next_due: datetime | None, waits: Waits) -> Testimony:
-    """What the Activity Log or the Console says about a slot (R001.16, R001.20)."""
-    mine = runs_of(slot, log.runs, next_due)
+def log_testimony(
+    witness: str,
+    slot: Slot,
+    log: RunLog,
+    next_due: datetime | None,
+    waits: Waits,
+    own: Sequence[Run] | None = None,
+) -> Testimony:
+    """What the Activity Log or the Console says about a slot (R001.16, R001.20).
+
+    `own` are the log's runs of the slot's definition, for callers that ask about many slots of one log.
+    """
+    about = log.runs if own is None else own
+    mine = runs_of(slot, about, next_due)
     if mine:
-        return run_testimony(witness, mine, made_up_for(slot, mine, log.runs), log.read_at, log.complete)
-    by_hand = made_up_for(slot, (), log.runs)
+        return run_testimony(witness, mine, made_up_for(slot, mine, about), log.read_at, log.complete)
+    by_hand = made_up_for(slot, (), about)
     if by_hand:
         return run_testimony(witness, by_hand, (), log.read_at, log.complete, by_hand=True)
     whole, why = _reads_whole(witness, slot, log, waits)
