@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from recovery.errors import AllclearError, UsageError
 from recovery.ports import BridgeCapabilities
 from recovery.settings import SecretAt, Settings
-from recovery.terminal import clean
+from recovery.terminal import clean, print_json
 from recovery.wiring import Systems, open_probes, open_systems
 
 View = dict[str, Any]
@@ -69,6 +72,16 @@ async def prove(settings: Settings, account: str, by: str) -> View:
     ]
     refuted = [p for p in proofs if p.outcome == "refuted"]
     return {"schema": "allclear.prove/1", "account": account, "checks": rows, "exit_code": 1 if refuted else 0}
+
+
+async def show_proofs(config: Path | None, account: str, by: str, *, as_json: bool) -> int:
+    """`allclear doctor --prove` at the terminal; its exit code."""
+    view = await prove(load_settings(config), account, by.strip() or getpass.getuser())
+    if as_json:
+        print_json(view)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in proof_lines(view)))
+    return int(view["exit_code"])
 
 
 def proof_lines(view: View) -> list[str]:

@@ -358,10 +358,10 @@ def doctor(
 
       allclear doctor --prove harbor-test --by "Dana Reyes"
     """
-    from recovery import commands
+    from recovery import checkup, commands
 
     if prove:
-        _run(lambda: commands.prove(config, prove, by, as_json=as_json), as_json)
+        _run(lambda: checkup.show_proofs(config, prove, by, as_json=as_json), as_json)
     _run(lambda: commands.doctor(config, tuple(account), as_json=as_json, no_color=no_color), as_json)
 
 

@@ -537,16 +537,3 @@ async def doctor(config: Path | None, names: Sequence[str], *, as_json: bool, no
     else:
         print("\n".join(checkup_lines(view)))
     return int(view["exit_code"])
-
-
-async def prove(config: Path | None, account: str, by: str, *, as_json: bool) -> int:
-    """`allclear doctor --prove`."""
-    from recovery.checkup import proof_lines
-    from recovery.checkup import prove as prove_account
-
-    view = await prove_account(load_settings(config), account, by.strip() or getpass.getuser())
-    if as_json:
-        print_json(view)
-    else:
-        print("\n".join(proof_lines(view)))
-    return int(view["exit_code"])
