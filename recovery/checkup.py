@@ -11,7 +11,7 @@ from typing import Any
 
 from recovery.errors import AllclearError, UsageError
 from recovery.ports import BridgeCapabilities
-from recovery.settings import SecretAt, Settings
+from recovery.settings import SecretAt, Settings, load_settings
 from recovery.terminal import clean, print_json
 from recovery.wiring import Systems, open_probes, open_systems
 
