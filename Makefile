@@ -8,12 +8,13 @@ READY := $(VENV)/.ready
 
 install: $(READY)
 
-# A fresh environment with exactly the pinned, hashed packages; the project itself is linked in without dependencies.
+# A fresh environment with exactly the pinned, hashed packages (the lock is complete, so nothing is resolved); the
+# project itself is linked in.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("allclear needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned packages into $(VENV) (about a minute) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes -r requirements.lock 2> $(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --no-deps -r requirements.lock 2> $(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-deps --no-build-isolation --editable . 2>> $(VENV)/install.log || { cat $(VENV)/install.log; exit 1; }
 	@touch $(READY)
 
