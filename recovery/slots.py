@@ -88,6 +88,10 @@ def _once(schedule: Schedule, _start: datetime, _end: datetime) -> Iterator[date
 
 def _cron(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:
     zone = ZoneInfo(schedule.time_zone)
+    before, after = ((at.astimezone(zone).utcoffset() or timedelta()) for at in (start - timedelta(hours=1), end))
+    if (after - before) % timedelta(hours=1):
+        # CronSim steps by whole hours and would lose minutes after such a change: better uncertain than incomplete.
+        raise ValueError("the clock changes by a part of an hour, which this expansion cannot follow")
     for moment in CronSim(schedule.value, (start - timedelta(minutes=1)).astimezone(zone)):
         if moment >= end:
             return

@@ -63,6 +63,8 @@ ALLOWED = {
     ("integrations/templates.py", "recovery.panel_ports"): PANEL_CLIENT,
     ("recovery/wiring.py", "integrations"): WIRING,
     ("recovery/case_wiring.py", "integrations"): WIRING,
+    ("recovery/desk_wiring.py", "integrations"): WIRING,
+    ("recovery/webhook_server.py", "integrations.webhooks"): "checks signatures over the raw body; opens no client",
     (
         "recovery/cli.py",
         "flows.record",

@@ -168,6 +168,11 @@ def test_an_item_of_the_plan_is_not_listed_twice_when_the_second_audit_finds_it_
     assert [i["outcome"] for i in of_recovery(a_recovery(row))["items"]] == ["confirmed"]
 
 
+def test_a_slot_that_nobody_acted_on_and_that_is_not_done_is_no_item() -> None:
+    """It is a problem of the balance, and never called done."""
+    assert of_recovery(a_recovery(after=an_audit(a_missed_campaign())))["items"] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "exit_code"),
     [
