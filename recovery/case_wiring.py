@@ -34,7 +34,7 @@ from recovery.playbook_file import find_playbook, read_toml
 from recovery.ports import Keep, Tell
 from recovery.settings import Settings, reveal
 from recovery.settings_remotes import PanelSettings, SecretAt, ZendeskSettings
-from recovery.wiring import Systems, open_systems, silent
+from recovery.wiring import Systems, desk_rates, open_systems, silent
 from recovery.witness import Tape
 
 # Names no account, because none can have an empty name: `open_systems` then opens the ledger and the desks alone.
@@ -70,7 +70,12 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
         systems = await stack.enter_async_context(open_systems(settings, tell=tell, names=NO_ACCOUNT))
         sockets = Sockets()
         stack.push_async_callback(sockets.close)
-        make = _Maker(systems, sockets, TokenBuckets(systems.clock, tell=tell), Tape(systems.ledger.keep))
+        make = _Maker(
+            systems,
+            sockets,
+            TokenBuckets(systems.clock, per_account=desk_rates(settings), tell=tell),
+            Tape(systems.ledger.keep),
+        )
         # A key of its own: an attestation must not be verifiable with, or reveal anything about, the marker key.
         signing = hmac.digest(systems.secret, b"allclear attestation", "sha256")
         store = FolderStore(settings.path(settings.ledger.state_dir) / "evidence")

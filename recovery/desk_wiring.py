@@ -15,13 +15,15 @@ from integrations.rate import TokenBuckets
 from integrations.statuspage import Statuspage
 from recovery.act import Runner
 from recovery.case_wiring import open_case_systems
-from recovery.desk.perform import Desks, Outbox
+from recovery.desk.deeds import Desks
+from recovery.desk.perform import Outbox
 from recovery.desk.settings import DeskSettings, load_desk
+from recovery.errors import ConfigError
 from recovery.model import System
 from recovery.ports import Tell
 from recovery.settings import Settings, reveal
 from recovery.settings_remotes import SecretAt
-from recovery.wiring import Systems, silent
+from recovery.wiring import Systems, desk_rates, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,22 @@ class DeskSystems:
 @asynccontextmanager
 async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> AsyncIterator[DeskSystems]:
     """Opens the desk; closes it at the end. Raises ConfigError naming the field, LedgerError."""
-    desk = load_desk(settings.path(settings.desk_folder))
+    folder = settings.path(settings.desk_folder)
+    if not (folder / "desk.toml").exists():
+        raise ConfigError(
+            f"There is no incident desk: {folder / 'desk.toml'} is missing.", "docs/desk.md has one to copy."
+        )
+    desk = load_desk(folder)
     async with AsyncExitStack() as stack:
         case = await stack.enter_async_context(open_case_systems(settings, tell=tell))
         sockets = Sockets()
         stack.push_async_callback(sockets.close)
-        make = _Maker(settings, case.systems, sockets, TokenBuckets(case.systems.clock, tell=tell))
+        make = _Maker(
+            settings,
+            case.systems,
+            sockets,
+            TokenBuckets(case.systems.clock, per_account=desk_rates(settings), tell=tell),
+        )
         c = case.desks
         yield DeskSystems(
             case.systems,

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recovery import rehearsal_desk
+
 PEOPLE = ("Dana Reyes", "Sam Okafor")
 REHEARSAL_POLICY = """\
 # A rehearsal's policy: the waits of a real night, in seconds instead of minutes.
@@ -52,6 +54,7 @@ def write_config(estate: Mapping[str, Any], folder: Path, playbook: Path) -> Pat
         f"marker_key = {{ file = {_secret(hidden, 'marker', secrets.token_hex(32))} }}",
         f"playbook_file = {_text(str(playbook.resolve()))}",
         'kill_file = "STOP"',
+        f"desk_folder = {_text(rehearsal_desk.DESK_FOLDER)}",
         "",
         "[ledger]",
         'url = "sqlite:///allclear.db"',
@@ -65,6 +68,7 @@ def write_config(estate: Mapping[str, Any], folder: Path, playbook: Path) -> Pat
         lines += _account(account, hidden)
     lines += _desks(estate, hidden)
     lines += _panels(estate, hidden)
+    lines += rehearsal_desk.write_desk(estate, folder, hidden, playbook.resolve().parent.parent)
     (folder / "policy.toml").write_text(REHEARSAL_POLICY + _validity(estate), encoding="utf-8")
     path = folder / "allclear.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -96,13 +100,23 @@ def _account(account: Mapping[str, Any], hidden: Path) -> list[str]:
 def _desks(estate: Mapping[str, Any], hidden: Path) -> list[str]:
     lines: list[str] = []
     if jira := estate.get("jira"):
-        lines += ["", "[jira]", *(f"{k} = {_text(jira[k])}" for k in ("base_url", "email", "project", "issue_type"))]
+        lines += [
+            "",
+            "[jira]",
+            rehearsal_desk.FAST,
+            *(f"{k} = {_text(jira[k])}" for k in ("base_url", "email", "project", "issue_type")),
+        ]
         lines += [f"token = {{ file = {_secret(hidden, 'jira', jira['token'])} }}"]
     if slack := estate.get("slack"):
-        lines += ["", "[slack]", *(f"{k} = {_text(slack[k])}" for k in ("base_url", "channel"))]
+        lines += ["", "[slack]", rehearsal_desk.FAST, *(f"{k} = {_text(slack[k])}" for k in ("base_url", "channel"))]
         lines += [f"token = {{ file = {_secret(hidden, 'slack', slack['token'])} }}"]
     if zendesk := estate.get("zendesk"):
-        lines += ["", "[zendesk]", *(f"{k} = {_text(zendesk[k])}" for k in ("base_url", "client_id", "scope"))]
+        lines += [
+            "",
+            "[zendesk]",
+            rehearsal_desk.FAST,
+            *(f"{k} = {_text(zendesk[k])}" for k in ("base_url", "client_id", "scope")),
+        ]
         lines += [f"client_secret = {{ file = {_secret(hidden, 'zendesk', zendesk['client_secret'])} }}"]
     if smtp := estate.get("smtp"):
         lines += ["", "[smtp]", f"host = {_text(smtp['host'])}", f"port = {smtp['port']}", 'security = "none"']

@@ -69,6 +69,8 @@ def _expiry_alarms(settings: DeskSettings, incident: Incident, now: datetime) ->
 
 def _effect_alarms(incident: Incident) -> Iterator[tuple[str, str]]:
     for name, failure in incident.failures.items():
+        if "@alarm/" in name:
+            continue  # an alarm about an alarm that cannot be told would never end
         if failure.final:
             yield f"refused/{name}", f"{name} was refused for good: {failure.reason}"
         elif failure.tries >= TRIES_BEFORE_ALARM:

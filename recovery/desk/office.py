@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
-from recovery.desk.incident import Change, Incident, stream_of
-from recovery.desk.perform import Outbox, Told
+from recovery.desk.incident import Incident, stream_of
+from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.ports import Journal
 from recovery.desk.rca import RcaDraft, RcaFacts, approve_rca, draft_rca, prepare_rca
 from recovery.desk.settings import DeskSettings, Phase
 from recovery.desk.sla import Reading, SlaClock, read
-from recovery.errors import LedgerConflict
 from recovery.ports import Clock
-
-TRIES = 5
-Decide = Callable[[Incident], Sequence[Change]]
 
 
 @dataclass(slots=True)
@@ -48,16 +43,7 @@ class IncidentOffice:
 
     async def step(self, ref: str, decide: Decide) -> Incident:
         """Lets a rule decide on the incident as it stands, and appends; tries again when somebody was faster."""
-        for n in range(TRIES):
-            incident = await log.load(self._journal, ref)
-            try:
-                await log.record(self._journal, ref, decide(incident), incident.seq)
-            except LedgerConflict:
-                if n == TRIES - 1:
-                    raise
-                continue
-            break
-        return await log.load(self._journal, ref)
+        return await self.outbox.step(ref, decide)
 
     async def prepare(self, ref: str, by: str, phase: Phase, reason: str = "") -> Words:
         """Fills the announcement of a phase; it goes out when exactly these words are approved."""

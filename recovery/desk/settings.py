@@ -122,11 +122,14 @@ class QueueRules(Part):
 
 
 class Client(Part):
-    """One client of the desk. `p1_address_env` names the environment variable that holds the secret P1 address."""
+    """One client of the desk. The secret P1 address is in the environment variable `p1_address_env`, or in the file
+    `p1_address_file` (relative to desk.toml).
+    """
 
     name: Text
     calendar: Text
-    p1_address_env: Text
+    p1_address_env: str = ""
+    p1_address_file: str = ""
     p1_address: SecretStr = SecretStr("")
     domains: tuple[Text, ...] = ()
     notice_to: tuple[Text, ...] = ()
@@ -208,7 +211,7 @@ def load_desk(config_dir: Path, environ: Mapping[str, str] | None = None) -> Des
     environ = os.environ if environ is None else environ
     sla = _checked(SlaSettings, config_dir / "sla.toml")
     desk = _checked(DeskFile, config_dir / "desk.toml")
-    clients = {name: _with_address(name, client, environ) for name, client in desk.clients.items()}
+    clients = {name: _with_address(name, client, environ, config_dir) for name, client in desk.clients.items()}
     for name, client in clients.items():
         if client.calendar not in sla.calendars:
             raise ConfigError(f'desk.toml: clients.{name}.calendar: sla.toml has no calendar "{client.calendar}".')
@@ -229,16 +232,24 @@ def _checked(model: type[Model], path: Path) -> Model:
         raise ConfigError(f"{path.name}: {field or 'the file'}: {first['msg']}.") from error
 
 
-def _with_address(name: str, client: Client, environ: Mapping[str, str]) -> Client:
+def _with_address(name: str, client: Client, environ: Mapping[str, str], folder: Path) -> Client:
     if client.p1_address.get_secret_value():
         raise ConfigError(
             f"desk.toml: clients.{name}.p1_address: the P1 address is a secret and must not stand in the file.",
-            f"Put it into the environment as {client.p1_address_env}.",
+            "Name the environment variable (p1_address_env) or the file (p1_address_file) that holds it.",
         )
+    if bool(client.p1_address_env) == bool(client.p1_address_file):
+        raise ConfigError(f"desk.toml: clients.{name}: name exactly one of p1_address_env and p1_address_file.")
     address = environ.get(client.p1_address_env, "").strip()
+    if client.p1_address_file:
+        try:
+            address = (folder / client.p1_address_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            address = ""
     if "@" not in address:
+        field = "p1_address_env" if client.p1_address_env else "p1_address_file"
         raise ConfigError(
-            f"desk.toml: clients.{name}.p1_address_env: {client.p1_address_env} holds no mail address.",
+            f"desk.toml: clients.{name}.{field}: {getattr(client, field)} holds no mail address.",
             "The P1 address comes from the client's onboarding; set it before the desk starts.",
         )
     return client.model_copy(update={"p1_address": SecretStr(address.lower())})
