@@ -209,8 +209,9 @@ def _show_plan(made: Plan, result: AuditResult | None, no_color: bool) -> None:
     print()
     print("To let it act, a named person approves exactly this plan:")
     caveat = " --accept-caveat" if any(i.caveat for i in made.items) else ""
-    print(f'  allclear approve {made.digest[:12]} --by "YOUR NAME" --recipients {made.reach}{caveat}')
-    print(f'  allclear recover --plan {made.digest[:12]} --by "YOUR NAME"')
+    # Eight letters are enough to name a plan and keep the line within 80 columns.
+    print(f'  allclear approve {made.digest[:8]} --by "YOUR NAME" --recipients {made.reach}{caveat}')
+    print(f'  allclear recover --plan {made.digest[:8]} --by "YOUR NAME"')
 
 
 async def approve(config: Path | None, given: Consenting, *, as_json: bool) -> int:

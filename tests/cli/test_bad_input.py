@@ -64,11 +64,13 @@ START, END = "2026-11-01T05:00:00Z", "2026-11-01T07:00:00Z"
         (("--last", "2h", "--account", "harbour"), ("no account 'harbour'", "harbor")),
     ],
 )
-@pytest.mark.parametrize("command", ["audit", "recover"])
-def test_a_window_or_account_that_makes_no_sense(n, command, args, words):
-    if command == "recover" and args not in ((), ("--last", "soon"), ("--start", END, "--end", START)):
-        pytest.skip("shown for audit; recover reads the same options")
-    refused(allclear(command, *args, "--config", str(n.config)), 2, *words)
+def test_a_window_or_account_that_makes_no_sense(n, args, words):
+    refused(allclear("audit", *args, "--config", str(n.config)), 2, *words)
+
+
+@pytest.mark.parametrize("command", ["plan", "recover"])
+def test_a_plan_or_a_recovery_refuses_a_bad_window_as_the_audit_does(n, command):
+    refused(allclear(command, "--start", END, "--end", START, "--config", str(n.config)), 2, "ends before it starts")
 
 
 @pytest.mark.parametrize(

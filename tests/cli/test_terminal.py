@@ -57,7 +57,7 @@ def test_the_help_names_every_command_and_the_exit_codes():
     ran = allclear("--help", whole=True)
     assert all(re.search(rf"^ +{c} ", ran.out, re.MULTILINE) for c in COMMANDS), ran.out
     for code in ("0 all clear", "1 failed", "2 usage", "3 something is held", "4 (audit)"):
-        assert code in ran.out
+        assert code in " ".join(ran.out.split())
 
 
 def test_without_a_command_or_a_configuration_it_says_what_to_do_next(tmp_path):
@@ -141,12 +141,11 @@ def finished(n, run):
     assert judged(n) == ""
 
 
-@pytest.mark.parametrize("step", ["duplicating", "arming copy"])
-def test_ctrl_c_stops_after_the_current_call_and_the_next_run_finishes(tmp_path, step):
+def test_ctrl_c_stops_after_the_current_call_and_the_next_run_finishes(tmp_path):
     with served(tmp_path, stage(one), desks=False, waits={"arm_seconds": 2}) as n:
         run = approved(n)
         with started(*run) as program:
-            until(program, step)
+            until(program, "arming copy")
             interrupt(program)
             out, err = program.communicate(timeout=30)
         assert program.returncode == 3, out + err
@@ -167,7 +166,7 @@ def test_ctrl_c_twice_stops_at_once_and_the_next_run_finishes(tmp_path):
         finished(n, run)
 
 
-@pytest.mark.parametrize("step", ["stopping the original", "duplicating", "arming copy"])
+@pytest.mark.parametrize("step", ["duplicating", "arming copy"])
 def test_a_program_that_is_killed_in_the_middle_is_gone_on_with(tmp_path, step):
     with served(tmp_path, stage(one), desks=False, waits={"lease_seconds": 1, "arm_seconds": 1}) as n:
         run = approved(n)
