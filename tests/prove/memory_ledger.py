@@ -350,8 +350,8 @@ class MemoryLedger:
 
     # ---- actions
 
-    async def ensure(self, specs: Sequence[ActionSpec]) -> None:
-        def unit() -> None:
+    async def ensure(self, specs: Sequence[ActionSpec]) -> tuple[ActionRow, ...]:
+        def unit() -> tuple[ActionRow, ...]:
             for spec in specs:
                 if spec.key in self.db.actions:
                     continue
@@ -363,8 +363,9 @@ class MemoryLedger:
                 ):
                     raise LedgerConflict("a second release of one slot")
                 self.db.actions[spec.key] = Action(spec, S.PLANNED, self.wall())
+            return tuple(self._row(self.db.actions[spec.key]) for spec in specs)
 
-        await self._write(unit)
+        return await self._write(unit)
 
     async def action(self, key: str) -> ActionRow | None:
         def query() -> ActionRow | None:
@@ -410,34 +411,71 @@ class MemoryLedger:
     ) -> OpenAttempt:
         def unit() -> OpenAttempt:
             action = self._ours(row.key, row.fence, S.CLAIMED)
-            spec, db = action.spec, self.db
-            if spec.kind is not ActionKind.DISARM:
-                if db.kill:
-                    raise RefusedError(f"the kill switch is on: {db.kill}")
-                if db.quarantine:
-                    raise RefusedError("the ledger is in quarantine")
-            reaches, lane = spec.harm is Harm.H3, ""
-            if reaches and spec.kind is ActionKind.RELEASE:
-                lane = spec.account
-                if any(a.lane == lane and a is not action for a in db.actions.values()):
-                    raise LedgerConflict("another release of this account is on its way")
-            if reaches and caps is not None:
-                self._check_caps(action, caps)
-            if self._blocks(action):
-                raise LedgerConflict("an earlier attempt is not proven not applied")
-            n, started = action.attempt_number + 1, self.now
-            deadline = self.wall() + deadline_seconds
-            reach = max(1, spec.recipients) if reaches else 0
-            attempt = Attempt(
-                self._ref(), n, self.owner, caps.run_ref if caps else "", reach, self.wall(), deadline
-            )
-            lease = max(action.lease_until or 0.0, deadline)
-            self._move(action, S.IN_FLIGHT, f"attempt {n}: {request}", attempt_number=n, lease_until=lease, lane=lane)
-            action.attempts.append(attempt)
-            self.store.intents.append((spec.key, n, self.wall(), deadline))
-            return OpenAttempt(attempt.ref, spec.key, n, action.fence, started + send_within_seconds, deadline_seconds)
+            lane = self._may_leave(action, caps)
+            return self._open(action, lane, request, send_within_seconds, deadline_seconds, caps)
 
         return await self._write(unit)
+
+    async def begin(
+        self,
+        key: str,
+        lease_seconds: float,
+        request: str,
+        *,
+        send_within_seconds: float,
+        deadline_seconds: float,
+        caps: Caps | None = None,
+    ) -> OpenAttempt | None:
+        def unit() -> OpenAttempt | None:
+            action = self.db.actions.get(key)
+            if action is None or action.state is not S.PLANNED:
+                return None
+            lane = self._may_leave(action, caps)
+            self._move(
+                action, S.CLAIMED, "", owner=self.owner, fence=action.fence + 1,
+                lease_until=self.wall() + lease_seconds,
+            )  # fmt: skip
+            return self._open(action, lane, request, send_within_seconds, deadline_seconds, caps)
+
+        return await self._write(unit)
+
+    def _may_leave(self, action: Action, caps: Caps | None) -> str:
+        spec, db = action.spec, self.db
+        if spec.kind is not ActionKind.DISARM:
+            if db.kill:
+                raise RefusedError(f"the kill switch is on: {db.kill}")
+            if db.quarantine:
+                raise RefusedError("the ledger is in quarantine")
+        reaches, lane = spec.harm is Harm.H3, ""
+        if reaches and spec.kind is ActionKind.RELEASE:
+            lane = spec.account
+            if any(a.lane == lane and a is not action for a in db.actions.values()):
+                raise LedgerConflict("another release of this account is on its way")
+        if reaches and caps is not None:
+            self._check_caps(action, caps)
+        if self._blocks(action):
+            raise LedgerConflict("an earlier attempt is not proven not applied")
+        return lane
+
+    def _open(
+        self,
+        action: Action,
+        lane: str,
+        request: str,
+        send_within_seconds: float,
+        deadline_seconds: float,
+        caps: Caps | None,
+    ) -> OpenAttempt:
+        spec = action.spec
+        n, started = action.attempt_number + 1, self.now
+        deadline = self.wall() + deadline_seconds
+        reach = max(1, spec.recipients) if spec.harm is Harm.H3 else 0
+        attempt = Attempt(self._ref(), n, self.owner, caps.run_ref if caps else "", reach, self.wall(), deadline)
+        lease = max(action.lease_until or 0.0, deadline)
+        self._move(action, S.IN_FLIGHT, f"attempt {n}: {request}", attempt_number=n, lease_until=lease, lane=lane)
+        action.attempts.append(attempt)
+        self.store.intents.append((spec.key, n, self.wall(), deadline))
+        return OpenAttempt(attempt.ref, spec.key, n, action.fence, started + send_within_seconds, deadline_seconds)
 
     def _blocks(self, action: Action) -> bool:
         """K4: at most one attempt that is not proven not-applied."""
