@@ -366,6 +366,24 @@ def doctor(
 
 
 @app.command()
+def webhooks(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to listen; 0 takes a free one.")] = 8470,
+    host: Annotated[str, typer.Option("--host", help="The address; put a TLS proxy before any other.")] = "127.0.0.1",
+    config: Config = None,
+    quiet: Quiet = False,
+) -> None:
+    """Receives signed webhooks (outage over, PagerDuty, Slack); they cause a note or an audit, never an action.
+
+    Example:
+
+      allclear webhooks --port 8470
+    """
+    from recovery import webhook_server
+
+    _run(lambda: webhook_server.webhooks(config, host, port, quiet=quiet))
+
+
+@app.command()
 def sandbox(
     root: Annotated[Path, typer.Option("--root", help="Where its journals and the configuration go.")] = Path(
         "var/sandbox"
