@@ -266,13 +266,18 @@ async def tick(config: Path | None, *, as_json: bool) -> int:
     """`allclear incident tick`: clocks, expiries, updates and the outbox of every incident, once."""
     async with _office(config, as_json) as (_desk, office):
         done = await office.round()
-        rows = [{"incident": ref, **_told_view(t)} for ref, told in done.items() for t in told]
-        failed = any(not r["done"] for r in rows)
+        rows = [{"incident": ref, **_told_view(t)} for ref, told in done.told.items() for t in told]
+        failed = bool(done.problems) or any(not r["done"] for r in rows)
         if as_json:
-            print_json({"schema": "allclear.tick/1", "effects": rows, "exit_code": 3 if failed else 0})
+            problems = list(done.problems)
+            print_json(
+                {"schema": "allclear.tick/1", "effects": rows, "problems": problems, "exit_code": 3 if failed else 0}
+            )
         else:
             for row in rows:
                 print(clean(f"{'done' if row['done'] else 'OPEN'}  {row['incident']}  {row['effect']}  {row['text']}"))
+            for problem in done.problems:
+                print(clean(f"OPEN  {problem}"))
         return 3 if failed else 0
 
 

@@ -282,6 +282,9 @@ FOLDS: Mapping[str, Step] = {
     "task_done": lambda i, e: replace(i, tasks_done={**i.tasks_done, _text(e.data, "task"): _signed(e)}),
     "effect_done": _effect_done,
     "effect_failed": _effect_failed,
+    "effect_reopened": lambda i, e: replace(
+        i, failures={k: v for k, v in i.failures.items() if k != _text(e.data, "effect")}
+    ),
     "rca_drafted": _rca_drafted,
     "rca_approved": _rca_approved,
 }

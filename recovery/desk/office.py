@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
 from recovery.desk.incident import Incident, stream_of
+from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.ports import Journal
 from recovery.desk.rca import RcaDraft, RcaFacts, approve_rca, draft_rca, prepare_rca
+from recovery.desk.readings import Readings
 from recovery.desk.settings import DeskSettings, Phase
 from recovery.desk.sla import Reading, SlaClock, read
+from recovery.errors import LedgerConflict, UsageError
+from recovery.ledger_rows import ActionRow
+from recovery.model import ActionState
 from recovery.ports import Clock
+
+CHOICES = (IT_HAPPENED, IT_DID_NOT, "try again")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round over every incident: what was performed, and what could not be read."""
+
+    told: Mapping[str, tuple[Told, ...]]
+    problems: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -32,14 +50,19 @@ class IncidentOffice:
     async def declare(self, by: str, said: rules.Declaration, ref: str = "") -> Incident:
         """Opens an incident, or merges the source into the open one of the same name (R002.4)."""
         name = ref or notice.ref_of(said.source, said.source_ref)
-        known = await log.find(self._journal, name)
-        if known is not None:
-            return await self.step(
-                name, lambda _i: [rules.merge_source(by, self.clock.now(), said.source, said.source_ref)]
-            )
-        change = rules.declare(self.settings, by, self.clock.now(), said)
-        await log.record(self._journal, name, [change], 0)
-        return await log.load(self._journal, name)
+        source = (said.source, said.source_ref)
+        if await log.find(self._journal, name) is None:
+            change = rules.declare(self.settings, by, self.clock.now(), said)
+            with suppress(LedgerConflict):  # somebody has just declared it: then this is a further source of it
+                await log.record(self._journal, name, [change], 0)
+        return await self.step(
+            name,
+            lambda i: (
+                ()
+                if source in ((i.source, i.source_ref), *i.also)
+                else (rules.merge_source(by, self.clock.now(), *source),)
+            ),
+        )
 
     async def step(self, ref: str, decide: Decide) -> Incident:
         """Lets a rule decide on the incident as it stands, and appends; tries again when somebody was faster."""
@@ -80,9 +103,45 @@ class IncidentOffice:
         found = [i for i in loaded if i is not None and (since is None or self._fresh(i, since))]
         return tuple(sorted(found, key=lambda i: i.declared_at, reverse=True))
 
-    async def round(self, since: timedelta = timedelta(days=30)) -> dict[str, tuple[Told, ...]]:
-        """Clocks, expiries, overdue updates and the outbox of every incident, once; for a schedule."""
-        return {i.ref: await self.outbox.deliver(i.ref) for i in await self.incidents(since)}
+    async def round(self, since: timedelta = timedelta(days=30)) -> Round:
+        """Readings, clocks, expiries, overdue updates and the outbox of every incident, once; for a schedule."""
+        told: dict[str, tuple[Told, ...]] = {}
+        problems: list[str] = []
+        for incident in await self.incidents(since):
+            problems += await Readings(self.outbox).read(incident)
+            told[incident.ref] = await self.outbox.deliver(incident.ref)
+        return Round(told, tuple(problems))
+
+    async def settle(self, ref: str, by: str, name: str, choice: str, reason: str) -> Incident:
+        """A named person says what became of an effect in doubt, or that one which was refused is to be tried again.
+
+        Raises RefusedError for a stranger, UsageError for an effect that is not open or a choice that it does not have.
+        """
+        incident = await log.load(self._journal, ref)
+        change = rules.reopen_effect(self.settings, incident, by, self.clock.now(), name)
+        open_again = replace(incident, failures={})
+        effect = next((e for e in effects_for(open_again, self.clock.now(), self.settings) if e.name == name), None)
+        if effect is None or choice not in CHOICES:
+            known = (
+                f"Choose one of: {', '.join(CHOICES)}." if effect else "`allclear incident show` lists what is open."
+            )
+            raise UsageError(f"Nothing can be said about {name!r} in this way.", known)
+        key = self.outbox.key(effect)
+        row = await self.outbox.runner.ledger.action(key)
+        if row is not None and row.state is ActionState.HELD:
+            await self._settle(row, by, choice, reason)
+        return await self.step(ref, lambda _i: (change,))
+
+    async def _settle(self, row: ActionRow, by: str, choice: str, reason: str) -> None:
+        ledger, said = self.outbox.runner.ledger, f"stated by {by}: {reason or choice}"
+        proof = await attest(ledger, self.clock, row.slot_key, by, said)
+        await ledger.flush()
+        freed = await ledger.release_hold(row.key, by, said)
+        if choice == IT_HAPPENED:
+            await ledger.adopt(row.key, row.result_ref, said, proof)
+            await ledger.confirm(row.key, proof, said)
+        elif choice == IT_DID_NOT and freed.state is ActionState.UNKNOWN:
+            await ledger.absent(row.key, said, proof, by=by)
 
     def _fresh(self, incident: Incident, since: timedelta) -> bool:
         last: datetime = incident.timeline[-1].at if incident.timeline else incident.declared_at

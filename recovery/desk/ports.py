@@ -121,6 +121,15 @@ class TicketComment:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a comment."""
+
+    name: str
+    media_type: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class BulkJob:
     """The state of a bulk update. `results` says per ticket ref whether it took; an absent ref is not known yet."""
 
@@ -149,8 +158,20 @@ class CustomerDesk(Protocol):
         """Create the ticket with external id and Idempotency-Key from the marker; `ref` is the ticket id."""
         ...
 
-    async def comment(self, ref: str, text: str, *, public: bool, marker: str, attempt: OpenAttempt) -> WriteResult:
-        """Add a plain-text comment, public or internal; the marker goes into the audit's custom metadata."""
+    async def comment(
+        self,
+        ref: str,
+        text: str,
+        *,
+        public: bool,
+        marker: str,
+        attempt: OpenAttempt,
+        files: Sequence[Attachment] = (),
+    ) -> WriteResult:
+        """Add a plain-text comment, public or internal; the marker goes into the audit's custom metadata.
+
+        With `files` the comment carries all of them, or nothing is written at all.
+        """
         ...
 
     async def has_comment(self, ref: str, marker: str) -> bool:

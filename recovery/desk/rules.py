@@ -213,6 +213,52 @@ def start_hold(
     return Change("hold_started", by, at, {"state": state, "report_ref": report_ref})
 
 
+def end_hold(settings: DeskSettings, by: str, at: datetime, report_ref: str = "") -> Change:
+    """Let the clocks of a report, or of all, go on."""
+    if not is_person(settings, by):
+        raise RefusedError(f'"{by}" has no role at this desk and ends no pause.')
+    return Change("hold_ended", by, at, {"report_ref": report_ref})
+
+
+def acknowledge_page(incident: Incident, by: str, at: datetime, how: str) -> Change:
+    """Somebody has answered the page: from here the on-call chain stands still (R003.22)."""
+    if incident.page_acknowledged is not None:
+        raise RefusedError(f"The page was acknowledged by {incident.page_acknowledged.by} already.")
+    return Change("page_acknowledged", by, at, {"text": how})
+
+
+def record_reply(report_ref: str, at: datetime, replied_at: datetime) -> Change:
+    """A customer wrote again on a ticket of the incident: it is flagged until a person answers (R002.16)."""
+    return Change("customer_replied", MACHINE, at, {"report_ref": report_ref, "at": plain(replied_at)})
+
+
+def change_scope(
+    settings: DeskSettings, incident: Incident, by: str, at: datetime, scope: Scope, customers: tuple[str, ...]
+) -> Change:
+    """Who is affected, as known now; customers are only ever added (R002.1)."""
+    authorize(settings, by, "declare")
+    if scope == incident.scope and not set(customers) - set(incident.customers):
+        raise RefusedError("The incident has this scope and these customers already.")
+    return Change("scope_changed", by, at, {"scope": scope, "customers": list(customers)})
+
+
+def engage_team(settings: DeskSettings, incident: Incident, by: str, at: datetime, team: str) -> Change:
+    """A further team joins, with a child ticket of its own (R003.19)."""
+    authorize(settings, by, "declare")
+    if not team.strip() or team in incident.teams:
+        raise RefusedError(f'"{team}" is no team or has its ticket already.')
+    return Change("team_engaged", by, at, {"team": team.strip()})
+
+
+def reopen_effect(settings: DeskSettings, incident: Incident, by: str, at: datetime, effect: str) -> Change:
+    """A named person has removed what was in an effect's way: it is tried again."""
+    if not is_person(settings, by):
+        raise RefusedError(f'"{by}" has no role at this desk and decides nothing about its effects.')
+    if effect not in incident.failures:
+        raise RefusedError(f'"{effect}" has not failed.')
+    return Change("effect_reopened", by, at, {"effect": effect})
+
+
 def assign_role(settings: DeskSettings, by: str, at: datetime, role: str, person: str) -> Change:
     """Who answers for a role's duties in this incident (R002.34)."""
     if person not in settings.desk.roles.get(role, ()):

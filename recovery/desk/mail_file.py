@@ -1,0 +1,124 @@
+"""Mails from files: one `.eml`, or a Maildir that a mail server fills. All fields are text from outside (RFC 5322).
+
+Only plain text is read; a mail that has none but HTML comes with its tags removed, and attachments are left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from email.utils import getaddresses, parseaddr, parsedate_to_datetime
+from html import unescape
+from pathlib import Path
+
+from recovery.desk.ports import IncomingMail
+from recovery.errors import UsageError
+from recovery.model import digest_of
+
+MOST_BYTES = 10_000_000
+MOST_TEXT = 20_000
+RECIPIENT_HEADERS = ("to", "cc", "delivered-to", "x-original-to")
+TAG = re.compile(r"<(style|script)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+
+
+def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
+    """A mail's fields. It came in when our own server says so (the topmost Received line), never after `taken_at`.
+
+    A mail without a Message-ID is known by its contents, so the same file is the same mail.
+    """
+    message = message_from_bytes(raw, policy=policy.default)
+    assert isinstance(message, EmailMessage)
+    named = _header(message, "message-id").strip("<>")
+    to = [a for _, a in getaddresses([v for h in RECIPIENT_HEADERS for v in _headers(message, h)]) if "@" in a]
+    return IncomingMail(
+        message_ref=named or f"no-id-{digest_of(raw.hex())[:24]}",
+        received_at=_received_at(message, taken_at),
+        sender=parseaddr(_header(message, "from"))[1].lower(),
+        to=tuple(dict.fromkeys(a.lower() for a in to)),
+        subject=_header(message, "subject")[:250],
+        text=_text(message)[:MOST_TEXT],
+        in_reply_to=_header(message, "in-reply-to").strip("<>"),
+    )
+
+
+def read_mail_file(path: Path, taken_at: datetime) -> IncomingMail:
+    """One file; UsageError when it cannot be read or is no mail."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    mail = read_mail(raw[:MOST_BYTES], taken_at)
+    if "@" not in mail.sender:
+        raise UsageError(f"{path} is no mail: it names no sender.", "Save the mail as a file, headers included.")
+    return mail
+
+
+@dataclass(slots=True)
+class Maildir:
+    """A local Maildir as a `MailSource`: new mails lie in `new`, taken ones are moved to `cur` and marked as seen."""
+
+    folder: Path
+    taken_at: datetime
+
+    async def fetch(self) -> tuple[IncomingMail, ...]:
+        """Every mail not yet taken, oldest first; one that cannot be parsed stays where it is."""
+        return await asyncio.to_thread(lambda: tuple(mail for mail, _ in self._waiting()))
+
+    async def mark_taken(self, message_ref: str) -> None:
+        """Moves the mail's files to `cur`; harmless when they are there already."""
+        await asyncio.to_thread(self._move, message_ref)
+
+    def _waiting(self) -> list[tuple[IncomingMail, Path]]:
+        found: list[tuple[IncomingMail, Path]] = []
+        for path in sorted((self.folder / "new").glob("*")):
+            try:
+                came = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                found.append((read_mail_file(path, min(came, self.taken_at)), path))
+            except (OSError, UsageError):
+                continue  # gone meanwhile, or no mail: a person sees it in the folder
+        return sorted(found, key=lambda pair: pair[0].received_at)
+
+    def _move(self, message_ref: str) -> None:
+        for mail, path in self._waiting():
+            if mail.message_ref == message_ref:
+                (self.folder / "cur").mkdir(exist_ok=True)
+                path.replace(self.folder / "cur" / f"{path.name}:2,S")
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    return next(iter(_headers(message, name)), "")
+
+
+def _headers(message: EmailMessage, name: str) -> list[str]:
+    """A header's values as one line each; a value that cannot be parsed is left out."""
+    try:
+        return [" ".join(str(v).split()) for v in message.get_all(name, [])]
+    except (ValueError, IndexError, AttributeError):  # the standard parser raises these for some malformed headers
+        return []
+
+
+def _received_at(message: EmailMessage, taken_at: datetime) -> datetime:
+    said = [v.rpartition(";")[2].strip() for v in _headers(message, "received")] + _headers(message, "date")
+    for text in said[:1] or []:
+        try:
+            moment = parsedate_to_datetime(text)
+        except (ValueError, TypeError, IndexError):
+            break
+        zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return min(zoned.astimezone(UTC), taken_at)
+    return taken_at
+
+
+def _text(message: EmailMessage) -> str:
+    try:
+        part = message.get_body(preferencelist=("plain", "html"))
+        content = str(part.get_content()) if part is not None else ""
+    except (LookupError, ValueError, AttributeError, KeyError):  # an unknown charset or a broken part
+        return ""
+    if part is not None and part.get_content_subtype() == "html":
+        return unescape(TAG.sub(" ", content)).strip()
+    return content.strip()
