@@ -302,7 +302,7 @@ class Transport:
         judge: Judge,
         params: Params | None = None,
         json: Any = None,
-        data: Mapping[str, str] | None = None,
+        data: Mapping[str, str] | bytes | None = None,
         headers: Mapping[str, str] | None = None,
         content_type_ok: Callable[[str], bool] = is_json_type,
     ) -> WriteResult:

@@ -26,7 +26,7 @@ class Call:
     path: str
     params: Params | None
     json: Any
-    data: Mapping[str, str] | None
+    data: Mapping[str, str] | bytes | None
     headers: Mapping[str, str] | None
 
     def __post_init__(self) -> None:
@@ -35,17 +35,20 @@ class Call:
 
 
 def build_request(base_url: str, call: Call, credentials: Mapping[str, str]) -> httpx.Request:
-    """The request as it will leave; JSON in ASCII, so that even a lone surrogate can be sent."""
+    """The request as it will leave; JSON in ASCII, so that even a lone surrogate can be sent; bytes as they are."""
     sent = {**SENT_BY_DEFAULT, **credentials, **(call.headers or {})}
     content: bytes | None = None
     if call.json is not None:
         content = json.dumps(call.json, separators=(",", ":"), allow_nan=False).encode("ascii")
         sent.setdefault("Content-Type", "application/json")
+    if isinstance(call.data, bytes):
+        content = call.data
+    form = call.data if isinstance(call.data, Mapping) else None
     query = None
     if call.params:
         pairs = call.params.items() if isinstance(call.params, Mapping) else call.params
         query = httpx.QueryParams(list(pairs))
-    return httpx.Request(call.method, base_url + call.path, params=query, headers=sent, content=content, data=call.data)
+    return httpx.Request(call.method, base_url + call.path, params=query, headers=sent, content=content, data=form)
 
 
 def sendable(headers: Mapping[str, str], system: str, account: str) -> Mapping[str, str]:

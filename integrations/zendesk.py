@@ -14,6 +14,7 @@ Bodies are sent as `body` (plain text), never as `html_body`.
 Sources: https://developer.zendesk.com/api-reference/ticketing/introduction/ (idempotency) ·
 https://developer.zendesk.com/api-reference/ticketing/tickets/tickets/ ·
 https://developer.zendesk.com/api-reference/ticketing/tickets/ticket_audits/ ·
+https://developer.zendesk.com/api-reference/ticketing/tickets/ticket-attachments/ ·
 https://developer.zendesk.com/documentation/ticketing/managing-tickets/creating-and-updating-tickets/ (safe updates)
 """
 
@@ -26,7 +27,7 @@ from typing import Any, Literal
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.oauth import OAuth
 from integrations.plaintext import plain
-from recovery.desk.ports import BulkJob, CustomerTicket, CustomerTicketDraft, TicketComment
+from recovery.desk.ports import Attachment, BulkJob, CustomerTicket, CustomerTicketDraft, TicketComment
 from recovery.errors import AuthFailed, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
 
@@ -129,10 +130,20 @@ class Zendesk:
             return await self._adopt(draft.marker, result)
         return result
 
-    async def comment(self, ref: str, text: str, *, public: bool, marker: str, attempt: OpenAttempt) -> WriteResult:
+    async def comment(
+        self,
+        ref: str,
+        text: str,
+        *,
+        public: bool,
+        marker: str,
+        attempt: OpenAttempt,
+        files: Sequence[Attachment] = (),
+    ) -> WriteResult:
         """Add one plain-text comment unless an audit shows it already; `ref` of the result is the ticket's id.
 
-        A ticket that someone changes at the same moment gives NOT_APPLIED: try again.
+        A ticket that someone changes at the same moment gives NOT_APPLIED: try again. Files are uploaded first, which
+        shows them to nobody: Zendesk drops an upload that no comment names.
         """
         path = f"/api/v2/tickets/{segment(ref)}"
         try:
@@ -141,8 +152,15 @@ class Zendesk:
                 return WriteResult(AttemptOutcome.APPLIED, ref=ref, detail="the comment was there already")
         except RemoteError as problem:
             return _not_sent(problem)
+        tokens: list[str] = []
+        for file in files:
+            sent = await self._upload(file, attempt)
+            if sent.outcome is not AttemptOutcome.APPLIED:
+                detail = f"not sent: {file.name} could not be uploaded: {sent.detail}"
+                return replace(sent, outcome=AttemptOutcome.NOT_APPLIED, detail=detail)
+            tokens.append(sent.ref)
         ticket = {
-            "comment": {"body": text, "public": public},
+            "comment": {"body": text, "public": public, **({"uploads": tokens} if tokens else {})},
             "metadata": {MARKER_FIELD: marker},
             "safe_update": True,
             "updated_stamp": stamp,
@@ -151,6 +169,19 @@ class Zendesk:
         if result.exchange is not None and result.exchange.status == 409:
             return replace(result, outcome=AttemptOutcome.NOT_APPLIED, detail="someone changed the ticket meanwhile")
         return result
+
+    async def _upload(self, file: Attachment, attempt: OpenAttempt) -> WriteResult:
+        """Bring one file to Zendesk; `ref` is the token that a comment names it by."""
+        return await self._transport.write(
+            attempt,
+            "upload",
+            "POST",
+            "/api/v2/uploads",
+            judge=_judge_upload,
+            params={"filename": file.name},
+            data=file.content,
+            headers={"Content-Type": file.media_type},
+        )
 
     async def update_many(
         self,
@@ -315,6 +346,11 @@ def _judge_ticket(reply: Reply) -> WriteResult | None:
         return None
     lookup = reply.headers.get("x-idempotency-lookup", "")
     return WriteResult(AttemptOutcome.APPLIED, ref=str(ref), detail="it existed already" if lookup == "hit" else "")
+
+
+def _judge_upload(reply: Reply) -> WriteResult | None:
+    token = reply.obj()["upload"]["token"]
+    return WriteResult(AttemptOutcome.APPLIED, ref=token) if isinstance(token, str) and token else None
 
 
 def _judge_job(reply: Reply) -> WriteResult | None:

@@ -16,13 +16,23 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Ended, Look, Runner
 from recovery.act import Effect as Deed
 from recovery.case import Case, effects_of
+from recovery.case_evidence import EvidenceStore
 from recovery.case_outcome import record_effect
 from recovery.case_records import Effect
 from recovery.casework import Office
-from recovery.desk.ports import CustomerDesk, MailDraft, Mailer
-from recovery.errors import LedgerConflict
+from recovery.desk.ports import Attachment, CustomerDesk, MailDraft, Mailer
+from recovery.errors import AllclearError, LedgerConflict
 from recovery.ledger_rows import ActionSpec
-from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult, action_key, marker_of
+from recovery.model import (
+    ActionKind,
+    AttemptOutcome,
+    Harm,
+    ItemOutcome,
+    OpenAttempt,
+    WriteResult,
+    action_key,
+    marker_of,
+)
 from recovery.ports import Chat, TicketDesk, TicketDraft
 
 if TYPE_CHECKING:
@@ -33,13 +43,17 @@ NO_TICKET = "the case names no ticket of the client"
 
 @dataclass(frozen=True, slots=True)
 class CaseDesks:
-    """The desks that are set up, None where one is not. `ticket_url` holds `{ref}` in place of a ticket's number."""
+    """The desks that are set up, None where one is not. `ticket_url` holds `{ref}` in place of a ticket's number.
+
+    `store` holds the evidence that goes with replies.
+    """
 
     incidents: TicketDesk | None
     customers: CustomerDesk | None
     chat: Chat | None
     mail: Mailer | None
     ticket_url: str = ""
+    store: EvidenceStore | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +191,11 @@ def _comment(desks: CaseDesks, case: Case, effect: Effect, key: str) -> Made:
     text, marker = "\n\n".join(_texts(effect.payload, "paragraphs")), marker_of(key)
 
     async def send(attempt: OpenAttempt) -> WriteResult:
-        return await desk.comment(ref, text, public=public, marker=marker, attempt=attempt)
+        try:
+            files = await _files(desks.store, case, _texts(effect.payload, "attachments"))
+        except AllclearError as problem:
+            return WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {problem}")
+        return await desk.comment(ref, text, public=public, marker=marker, attempt=attempt, files=files)
 
     async def look() -> Look:
         if await desk.has_comment(ref, marker):
@@ -185,6 +203,18 @@ def _comment(desks: CaseDesks, case: Case, effect: Effect, key: str) -> Made:
         return Look(ABSENT, note=f"no comment on ticket {ref} carries the marker")
 
     return _deed(case, effect, key, send, look, repeatable=True)
+
+
+async def _files(store: EvidenceStore | None, case: Case, digests: Sequence[str]) -> tuple[Attachment, ...]:
+    """The cards of a reply: the picture where one was drawn, else the page (R000.24)."""
+    if store is None:
+        return ()
+    cards = {e.ref: e for e in case.evidence if e.digest in digests}
+    shown = [e for ref, e in cards.items() if f"{ref}-png" not in cards]
+    ending = {"image/png": "png", "text/html": "html"}
+    return tuple(
+        [Attachment(f"{e.ref}.{ending[e.media_type]}", e.media_type, await store.get(e.digest)) for e in shown]
+    )
 
 
 def _child(desks: CaseDesks, case: Case, effect: Effect, key: str) -> Made:

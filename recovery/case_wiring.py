@@ -85,7 +85,7 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
             Office(systems.ledger, store, systems.clock, signing, CHROMIUM if settings.playbooks.pictures else None),
             make.tape,
             {PANELS: make.panels()},
-            CaseDesks(systems.tickets, zendesk, systems.chat, make.smtp(), make.ticket_url()),
+            CaseDesks(systems.tickets, zendesk, systems.chat, make.smtp(), make.ticket_url(), store),
             search,
         )
 

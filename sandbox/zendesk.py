@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import functools
+import hashlib
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -246,6 +247,22 @@ async def _job(world: World, state: ZendeskState, request: Request) -> Response:
     return _job_reply(request, job.job_id, job.results)
 
 
+async def _upload(world: World, state: ZendeskState, request: Request) -> Response:
+    """A file that a later comment may name by its token."""
+    name = request.query_params.get("filename", "")
+    if not name:
+        raise RefusedError(400, "ParameterMissing", "param is missing or the value is empty: filename")
+    content = await request.body()
+    token = f"{world.random.getrandbits(96):024x}"
+    state.uploads[token] = {
+        "file_name": name,
+        "content_type": request.headers.get("content-type", ""),
+        "size": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return JSONResponse({"upload": {"token": token, "attachment": state.uploads[token]}}, 201)
+
+
 async def _comments(world: World, state: ZendeskState, request: Request) -> Response:
     del world
     return _page(state, request, "comments", state.find(request.path_params["ticket_id"]).comments)
@@ -277,6 +294,7 @@ _ROUTES: tuple[tuple[str, str, str, Handler], ...] = (
     ("GET", _TICKET + "/incidents", "incidents", _incidents),
     ("GET", "/job_statuses/{job_id}", "job_status", _job),
     ("GET", "/search", "search", _search),
+    ("POST", "/uploads", "upload", _upload),
 )
 
 

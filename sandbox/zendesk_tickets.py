@@ -94,6 +94,7 @@ class ZendeskState:
         self.users: dict[int, Json] = {}
         self.keys: dict[str, KnownKey] = {}
         self.jobs: dict[str, Job] = {}
+        self.uploads: dict[str, Json] = {}  # token -> the file, until a comment takes it
         self.tokens: dict[str, tuple[str, datetime]] = {}  # access token -> scope, end
         self.pairs: dict[str, tuple[str, str, datetime]] = {}  # refresh token -> its access token, scope, end
         self._number = 0
@@ -191,6 +192,10 @@ class ZendeskState:
         if ticket.fields["status"] == "closed":
             raise invalid("status", "Status: closed prevents ticket update")
         self._check(given)
+        comment = given.get("comment")
+        for token in comment.get("uploads") or () if isinstance(comment, dict) else ():
+            if token not in self.uploads:
+                raise invalid("uploads", "Upload: token is not valid")
         for name in SETTABLE:
             if name in given:
                 ticket.fields[name] = given[name]
@@ -199,7 +204,6 @@ class ZendeskState:
         kept = [tag for tag in ticket.fields["tags"] if tag not in (given.get("remove_tags") or [])]
         ticket.fields["tags"] = kept + [tag for tag in given.get("additional_tags") or [] if tag not in kept]
         ticket.fields["updated_at"] = time_text(world.now())
-        comment = given.get("comment")
         author = comment.get("author_id") or self.agent_id if isinstance(comment, dict) else self.agent_id
         metadata = given.get("metadata") or {}
         audit = self._comment(world, ticket, comment if isinstance(comment, dict) else None, author, "api", metadata)
@@ -217,6 +221,7 @@ class ZendeskState:
             id=ticket.fields["id"],
             status=ticket.fields["status"],
             text=(comment.get("body") or comment.get("html_body")) if isinstance(comment, dict) else None,
+            files=len(comment.get("uploads") or ()) if isinstance(comment, dict) else 0,
             public=comment.get("public", True) if isinstance(comment, dict) else None,
         )
 
@@ -253,6 +258,7 @@ class ZendeskState:
                 "plain_body": body,
                 "html_body": comment.get("html_body") or body,
                 "public": comment.get("public", True),
+                "attachments": [self.uploads.pop(token) for token in comment.get("uploads") or ()],
                 "audit_id": audit_id,
                 "via": {"channel": channel},
                 "created_at": at,
