@@ -30,6 +30,7 @@ class Rate:
             raise ConfigError("a rate needs more than 0 calls per second and a burst of at least 1")
 
 
+FALLBACK = Rate(5.0)  # for a system whose limit nobody published
 # Published limits; see vendors.md and prospect2-tessitura.md §2.1. Where a vendor publishes none, a polite pace.
 VENDOR_RATES: Mapping[str, Rate] = {
     "pro2": Rate(5.0),
@@ -61,7 +62,7 @@ class TokenBuckets:
         rates: Mapping[str, Rate] = VENDOR_RATES,
         per_account: Mapping[tuple[str, str], Rate] | None = None,
         *,
-        fallback: Rate = Rate(5.0),
+        fallback: Rate = FALLBACK,
         headroom: float = 0.97,
         tell: Tell | None = None,
     ) -> None:

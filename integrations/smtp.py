@@ -43,7 +43,7 @@ _UNSAFE_IN_ADDRESS = frozenset('<>()[],;:\\"')
 _ENHANCED = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
 
 
-class _Answer(Exception):  # noqa: N818  (a control-flow message inside this module, never seen outside)
+class _Answer(Exception):
     """The server said something other than what the step needs."""
 
     def __init__(self, step: str, code: int, text: str) -> None:
@@ -295,7 +295,7 @@ class _Progress:
     message_left = False
 
 
-class _TooLate(Exception):  # noqa: N818  (a control-flow message inside this module, never seen outside)
+class _TooLate(Exception):
     """The attempt's last moment to send has passed."""
 
 

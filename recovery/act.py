@@ -8,9 +8,8 @@ the effect is proven absent and the effect's nature allows it (design, invariant
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias
 
 from recovery.errors import LedgerConflict, RefusedError, RemoteError
 from recovery.gate import Allow, Hold, Ruling, Skip
@@ -109,22 +108,24 @@ class Runner:
 
     async def perform(self, effect: Effect) -> str:
         """The id the effect produced, once it is proven. Raises Ended when it is held, skipped or refused."""
-        await self.ledger.ensure([effect.spec])
+        (row,) = await self.ledger.ensure([effect.spec])
+        known: ActionRow | None = row  # what the last ledger call told; None: read it again
         not_sent: list[str] = []
         for _ in range(MOST_ROUNDS):
-            row = await self.ledger.action(effect.spec.key)
-            if row is None:  # the ledger was lost or set back under us; what is at the remote still counts
+            found = known or await self.ledger.action(effect.spec.key)
+            known = None
+            if found is None:  # the ledger was lost or set back under us; what is at the remote still counts
                 await self.ledger.ensure([effect.spec])
                 continue
-            if row.state is ActionState.CONFIRMED:
-                return row.result_ref
+            if found.state is ActionState.CONFIRMED:
+                return found.result_ref
             try:
-                if row.state is ActionState.PLANNED:
-                    not_sent += await self._try(effect)
+                if found.state is ActionState.PLANNED:
+                    known = await self._try(effect, not_sent)
                     if len(not_sent) >= MOST_REFUSED_IN_A_ROW:
                         await self._hold(effect, f"It could not be sent {len(not_sent)} times: {not_sent[-1]}.")
                 else:
-                    await self._MOVES[row.state](self, effect, row)
+                    known = await self._MOVES[found.state](self, effect, found)
             except LedgerConflict:
                 continue  # another runner moved it first: what it became is read, and nothing is assumed
         raise Ended(
@@ -135,27 +136,24 @@ class Runner:
 
     # ---- a first (or proven-free) attempt
 
-    async def _try(self, effect: Effect) -> list[str]:
-        """One attempt; why, when it provably had no effect, else nothing."""
+    async def _try(self, effect: Effect, not_sent: list[str]) -> ActionRow | None:
+        """One attempt; what the action then is, if known. `not_sent` gets the reason when it provably had no effect."""
         if effect.look_first:
             seen = await self._look(effect)
             if seen.kind == SEEN:
-                await self.ledger.adopt(effect.spec.key, seen.ref, f"found at the remote: {seen.note}", seen.digest)
-                return []
+                note = f"found at the remote: {seen.note}"
+                return await self.ledger.adopt(effect.spec.key, seen.ref, note, seen.digest)
             if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
                 await self._hold(effect, f"Whether it happened before cannot be read: {seen.note}.")
         await self._gate(effect)
         checked = self.clock.monotonic()
-        row = await self.ledger.claim(effect.spec.key, self.policy.waits.lease)
-        if row is None:
-            await self.clock.sleep(min(self.policy.waits.poll, 1.0))
-            return []
-        return await self._send(effect, row, checked)
+        attempt = await self._begin(effect)
+        return None if attempt is None else await self._send(effect, attempt, checked, not_sent)
 
     async def _gate(self, effect: Effect) -> None:
         if self.stopping():
             raise Ended(ItemOutcome.OPEN, "stopped by the operator before the next step")
-        off = self.switched_off() or await self.ledger.killed()
+        off = self.switched_off()  # the ledger's own switch is looked at in the transaction that opens the attempt
         if off:
             raise Ended(ItemOutcome.HELD, f"kill switch: {off}", Question(f"The kill switch is on ({off}).", "wait"))
         if self.tripped and effect.spec.harm is Harm.H3:
@@ -167,25 +165,28 @@ class Runner:
         if isinstance(ruling, Hold):
             raise Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
 
-    async def _send(self, effect: Effect, row: ActionRow, checked: float) -> list[str]:
+    async def _begin(self, effect: Effect) -> OpenAttempt | None:
+        """The durable intent; None, after a pause, when another run or another release of the account is in the way."""
         waits = self.policy.waits
         try:
-            attempt = await self.ledger.intend(
-                row,
+            attempt = await self.ledger.begin(
+                effect.spec.key,
+                waits.lease,
                 effect.request,
                 send_within_seconds=waits.send_within,
                 deadline_seconds=waits.write_deadline,
                 caps=self._caps(effect),
             )
         except LedgerConflict:
-            # The claim itself may be what was lost; then there is nothing to give back.
-            with suppress(LedgerConflict):
-                await self.ledger.unclaim(row, "another action of this account is in the way")
             await self.clock.sleep(waits.poll)
-            return []
+            return None
         except RefusedError as refusal:
-            await self.ledger.unclaim(row, str(refusal))
             raise Ended(ItemOutcome.HELD, str(refusal), Question(f"{refusal} {refusal.hint}".strip(), "wait")) from None
+        if attempt is None:
+            await self.clock.sleep(min(waits.poll, 1.0))
+        return attempt
+
+    async def _send(self, effect: Effect, attempt: OpenAttempt, checked: float, not_sent: list[str]) -> ActionRow:
         # Read again at the last instruction: a switch thrown while the intent was written must still win.
         off = self.switched_off()
         if off:
@@ -194,10 +195,12 @@ class Runner:
             result = WriteResult(AttemptOutcome.NOT_APPLIED, detail="not sent: the last check is too old")
         else:
             result = await effect.send(attempt)
-        await self.ledger.settle(attempt, result)
+        row = await self.ledger.settle(attempt, result)
         self.tell("sent", {"request": effect.request, "outcome": result.outcome, "slot": effect.spec.slot_key})
         await self._after(effect, result)
-        return [result.detail] if result.outcome is AttemptOutcome.NOT_APPLIED else []
+        if result.outcome is AttemptOutcome.NOT_APPLIED:
+            not_sent.append(result.detail)
+        return row
 
     async def _after(self, effect: Effect, result: WriteResult) -> None:
         if result.outcome is AttemptOutcome.UNKNOWN:
@@ -219,20 +222,21 @@ class Runner:
 
     # ---- what an earlier attempt left behind
 
-    async def _wait_for_other(self, effect: Effect, row: ActionRow) -> None:
+    async def _wait_for_other(self, effect: Effect, row: ActionRow) -> ActionRow | None:
         taken = await self.ledger.take_over(row.key)
-        if taken.state is row.state:
-            self.tell("waiting", {"request": effect.request, "for": row.owner, "slot": effect.spec.slot_key})
-            await self.clock.sleep(self.policy.waits.poll)
+        if taken.state is not row.state:
+            return taken
+        self.tell("waiting", {"request": effect.request, "for": row.owner, "slot": effect.spec.slot_key})
+        await self.clock.sleep(self.policy.waits.poll)
+        return None
 
-    async def _confirm(self, effect: Effect, row: ActionRow) -> None:
+    async def _confirm(self, effect: Effect, row: ActionRow) -> ActionRow:
         look = await (effect.confirm() if effect.confirm else self._until_seen(effect))
         if look.kind == SEEN:
-            await self.ledger.confirm(
+            return await self.ledger.confirm(
                 row.key, look.digest or digest_of(look.note), look.note, look.ref or row.result_ref
             )
-            return
-        await self.ledger.doubt(row.key, f"The remote said yes, but reading back does not show it: {look.note}")
+        return await self.ledger.doubt(row.key, f"The remote said yes, but reading back does not show it: {look.note}")
 
     async def _until_seen(self, effect: Effect) -> Look:
         give_up = self.clock.monotonic() + effect.confirm_seconds
@@ -243,42 +247,39 @@ class Runner:
                 return look
             await self.clock.sleep(min(self.policy.waits.poll, left))
 
-    async def _settle_unknown(self, effect: Effect, row: ActionRow) -> None:
+    async def _settle_unknown(self, effect: Effect, row: ActionRow) -> ActionRow | None:
         """Only reading settles it; "absent" needs the whole settle time and three looks (reliability.md, 2.7)."""
         look = Look(CANNOT_TELL, note="not looked at yet")
         for n in range(3):
             look = await self._look(effect)
             if look.kind == SEEN:
-                await self.ledger.adopt(row.key, look.ref, look.note, look.digest)
-                return
+                return await self.ledger.adopt(row.key, look.ref, look.note, look.digest)
             if n < 2:
                 self.tell("settling", {"request": effect.request, "slot": effect.spec.slot_key, "look": n + 1})
                 await self.clock.sleep(effect.settle_seconds / 2)
         if look.kind == ABSENT and effect.repeatable:
             try:
-                await self.ledger.absent(row.key, f"proven absent: {look.note}", look.digest)
-                return
+                return await self.ledger.absent(row.key, f"proven absent: {look.note}", look.digest)
             except RefusedError as refusal:
                 await self._hold(effect, f"{refusal}", unknown=True)
         seen = "is not to be seen" if look.kind == ABSENT else "cannot be seen"
         why = row.note or "The reply was lost"
-        await self._hold(effect, f"{why}; the effect {seen} at the remote: {look.note}.", unknown=True)
+        return await self._hold(effect, f"{why}; the effect {seen} at the remote: {look.note}.", unknown=True)
 
-    async def _settle_rejected(self, effect: Effect, row: ActionRow) -> None:
+    async def _settle_rejected(self, effect: Effect, row: ActionRow) -> ActionRow | None:
         look = await self._look(effect)
         if look.kind == SEEN:
-            await self.ledger.adopt(row.key, look.ref, f"refused, yet it is there: {look.note}", look.digest)
-            return
-        await self._hold(effect, f"The remote refused it: {row.note}.")
+            return await self.ledger.adopt(row.key, look.ref, f"refused, yet it is there: {look.note}", look.digest)
+        return await self._hold(effect, f"The remote refused it: {row.note}.")
 
-    async def _end_held(self, effect: Effect, row: ActionRow) -> None:
+    async def _end_held(self, effect: Effect, row: ActionRow) -> NoReturn:
         question = row.question or Question(f"{effect.request} is held.", "wait")
         raise Ended(ItemOutcome.HELD, question.text, question)
 
-    async def _end_skipped(self, _effect: Effect, row: ActionRow) -> None:
+    async def _end_skipped(self, _effect: Effect, row: ActionRow) -> NoReturn:
         raise Ended(ItemOutcome.SKIPPED, row.note or "skipped before")
 
-    async def _hold(self, effect: Effect, text: str, *, unknown: bool = False) -> None:
+    async def _hold(self, effect: Effect, text: str, *, unknown: bool = False) -> NoReturn:
         choices = ("wait", "drop", IT_HAPPENED, IT_DID_NOT) if unknown else ("wait", "drop", IT_DID_NOT)
         question = Question(f"{effect.request}: {text} What is true?", "wait", choices)
         await self.ledger.hold(effect.spec.key, question)
@@ -290,7 +291,7 @@ class Runner:
         except RemoteError as error:
             return Look(CANNOT_TELL, note=str(error))
 
-    _MOVES: ClassVar[dict[ActionState, Callable[[Runner, Effect, ActionRow], Awaitable[None]]]] = {
+    _MOVES: ClassVar[dict[ActionState, Callable[[Runner, Effect, ActionRow], Awaitable[ActionRow | None]]]] = {
         ActionState.CLAIMED: _wait_for_other,
         ActionState.IN_FLIGHT: _wait_for_other,
         ActionState.APPLIED: _confirm,

@@ -8,12 +8,15 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from recovery.incident_intake_cli import intake_app
+
 incident_app = typer.Typer(
     name="incident",
     help="The incident desk: declare, tell customers, keep the clocks, draft the root-cause analysis.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+incident_app.add_typer(intake_app)
 
 Config = Annotated[Optional[Path], typer.Option("--config", "-c", help="The configuration.")]  # noqa: UP045 # typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from recovery.desk import rules
+from recovery.desk.escalation import p1_results
 from recovery.desk.incident import Change, Incident, Report
+from recovery.desk.intake import Intake
+from recovery.desk.mail_file import Maildir
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Told
@@ -18,7 +21,7 @@ from recovery.desk.rca import Counts, FollowUp, RcaFacts
 from recovery.desk.settings import PHASES, Scope
 from recovery.desk.sla_report import sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
-from recovery.desk.tasks import tasks_for, unlinked
+from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
 from recovery.desk_wiring import DeskSystems, open_desk_systems
 from recovery.errors import UsageError
 from recovery.model import ItemOutcome, iso
@@ -49,14 +52,15 @@ class Saying:
 
 
 @asynccontextmanager
-async def _office(config: Path | None, quiet: bool) -> AsyncIterator[tuple[DeskSystems, IncidentOffice]]:
+async def open_office(config: Path | None, quiet: bool) -> AsyncIterator[tuple[DeskSystems, IncidentOffice]]:
+    """The desk of the configuration, with its counter."""
     async with open_desk_systems(load_settings(config), tell=Progress(quiet=quiet)) as desk:
         yield desk, IncidentOffice(desk.outbox(), desk.desk)
 
 
 async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
     """`allclear incident declare`."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         now = desk.systems.clock.now()
         incident = await office.declare(
             said.by,
@@ -78,12 +82,12 @@ async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
             ),
             said.ref,
         )
-        return await _deliver_and_show(desk, office, incident.ref, as_json)
+        return await deliver_and_show(desk, office, incident.ref, as_json)
 
 
 async def report(config: Path | None, ref: str, given: Report, *, as_json: bool) -> int:
     """`allclear incident report`: one customer's report, with its ticket or without."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         now = desk.systems.clock.now()
         named = Report(
             given.ref,
@@ -97,7 +101,7 @@ async def report(config: Path | None, ref: str, given: Report, *, as_json: bool)
             given.ticket_url,
         )
         await office.step(ref, lambda _i: [rules.add_report("allclear", named, now)])
-        return await _deliver_and_show(desk, office, ref, as_json)
+        return await deliver_and_show(desk, office, ref, as_json)
 
 
 Decide = Callable[[DeskSystems, Incident, datetime], Sequence[Change]]
@@ -105,14 +109,14 @@ Decide = Callable[[DeskSystems, Incident, datetime], Sequence[Change]]
 
 async def step(config: Path | None, ref: str, decide: Decide, *, as_json: bool) -> int:
     """Any step that a rule decides: severity, facts, triage, ETA, approval, confirmation, duties."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         await office.step(ref, lambda i: decide(desk, i, desk.systems.clock.now()))
-        return await _deliver_and_show(desk, office, ref, as_json)
+        return await deliver_and_show(desk, office, ref, as_json)
 
 
 async def announce(config: Path | None, ref: str, phase: str, by: str, reason: str, *, as_json: bool) -> int:
     """`allclear incident announce`: fills the words of a phase, or of an update, for approval."""
-    async with _office(config, as_json) as (_desk, office):
+    async with open_office(config, as_json) as (_desk, office):
         if phase == "update":
             words = await office.prepare_update(ref, by, reason)
         elif phase in PHASES:
@@ -141,7 +145,7 @@ def approving(by: str, digest: str) -> Decide:
 
 async def rca(config: Path | None, ref: str, by: str, said: RcaFacts, final: bool, *, as_json: bool) -> int:
     """`allclear incident rca`: drafts the analysis from the ledger and from what is said."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         facts = await _with_ledger(desk, ref, said)
         draft = await office.draft_rca(ref, by, facts, preliminary=not final)
         if as_json:
@@ -171,11 +175,11 @@ async def rca(config: Path | None, ref: str, by: str, said: RcaFacts, final: boo
 
 async def approve_rca(config: Path | None, ref: str, digest: str, by: str, *, as_json: bool) -> int:
     """`allclear incident approve-rca`."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         known = next((i for i in await office.incidents() if i.ref == ref), None)
         drafted = known.rcas[-1].digest if known and known.rcas else ""
         await office.approve_rca(ref, by, drafted if drafted.startswith(digest) else digest)
-        return await _deliver_and_show(desk, office, ref, as_json)
+        return await deliver_and_show(desk, office, ref, as_json)
 
 
 async def _with_ledger(desk: DeskSystems, ref: str, said: RcaFacts) -> RcaFacts:
@@ -213,13 +217,13 @@ async def _with_ledger(desk: DeskSystems, ref: str, said: RcaFacts) -> RcaFacts:
 
 async def show(config: Path | None, ref: str, *, as_json: bool) -> int:
     """`allclear incident show`."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         return await _show(desk, office, ref, (), as_json)
 
 
 async def clocks(config: Path | None, ref: str, *, as_json: bool) -> int:
     """`allclear incident clocks`: every promise, counting down."""
-    async with _office(config, as_json) as (_desk, office):
+    async with open_office(config, as_json) as (_desk, office):
         rows = [
             {
                 "clock": clock.name,
@@ -242,7 +246,7 @@ async def clocks(config: Path | None, ref: str, *, as_json: bool) -> int:
 
 async def listing(config: Path | None, *, as_json: bool) -> int:
     """`allclear incident list`."""
-    async with _office(config, as_json) as (_desk, office):
+    async with open_office(config, as_json) as (_desk, office):
         found = await office.incidents()
         rows = [
             {
@@ -264,7 +268,12 @@ async def listing(config: Path | None, *, as_json: bool) -> int:
 
 async def tick(config: Path | None, *, as_json: bool) -> int:
     """`allclear incident tick`: clocks, expiries, updates and the outbox of every incident, once."""
-    async with _office(config, as_json) as (_desk, office):
+    async with open_office(config, as_json) as (desk, office):
+        intake = Intake(office, desk.desk)
+        if desk.systems.settings.maildir is not None:
+            folder = desk.systems.settings.path(desk.systems.settings.maildir)
+            await intake.fetch(Maildir(folder, desk.systems.clock.now()))
+        await intake.round()
         done = await office.round()
         rows = [{"incident": ref, **_told_view(t)} for ref, told in done.told.items() for t in told]
         failed = bool(done.problems) or any(not r["done"] for r in rows)
@@ -283,7 +292,7 @@ async def tick(config: Path | None, *, as_json: bool) -> int:
 
 async def promises(config: Path | None, days: float, *, as_json: bool) -> int:
     """`allclear incident sla`: promises kept and broken, per severity and client."""
-    async with _office(config, as_json) as (desk, office):
+    async with open_office(config, as_json) as (desk, office):
         now = desk.systems.clock.now()
         start = now - timedelta(days=days)
         rows = sla_report(desk.desk, await office.incidents(), start, now, now)
@@ -303,8 +312,9 @@ async def promises(config: Path | None, days: float, *, as_json: bool) -> int:
         return 0
 
 
-async def _deliver_and_show(desk: DeskSystems, office: IncidentOffice, ref: str, as_json: bool) -> int:
-    told = await office.outbox.deliver(ref)
+async def deliver_and_show(desk: DeskSystems, office: IncidentOffice, ref: str, as_json: bool) -> int:
+    """Performs what is due and shows the incident as it then stands."""
+    told = await office.deliver(ref)
     return await _show(desk, office, ref, told, as_json)
 
 
@@ -326,6 +336,10 @@ async def _show(desk: DeskSystems, office: IncidentOffice, ref: str, told: Seque
         "unlinked": list(unlinked(incident)),
         "delivered": {k: v.ref for k, v in incident.delivered.items()},
         "open": [{"effect": e.name, "reason": _why(incident, e.name)} for e in waiting],
+        "p1_results": [
+            {"event": r.event, "about": r.about, "result": r.result} for r in p1_results(desk.desk, incident)
+        ],
+        "replies": list(flagged_replies(incident)),
         "tasks": [t.title for t in tasks_for(desk.desk, incident)],
         "done_now": [_told_view(t) for t in told],
         "timeline": [{"at": iso(e.at), "by": e.by, "what": e.kind} for e in incident.timeline],
@@ -351,6 +365,7 @@ def _lines(view: View) -> list[str]:
     lines = [f"{view['ref']}  {view['severity']}  {view['phase'] or 'not announced'}  {view['title']}"]
     lines += [f"  done     {name} {ref}".rstrip() for name, ref in view["delivered"].items()]
     lines += [f"  OPEN     {row['effect']}: {row['reason']}" for row in view["open"]]
+    lines += [f"  REPLIED  {name}: the customer wrote again and has no answer yet" for name in view["replies"]]
     lines += [f"  unlinked {name}" for name in view["unlinked"]]
     lines += [f"  task     {text}" for text in view["tasks"]]
     return lines

@@ -17,9 +17,10 @@ is settled like any other: by reading the remote.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeVar
 
 from recovery import ledger_actions as actions
 from recovery import ledger_intents as intents
@@ -29,6 +30,7 @@ from recovery import ledger_records as records
 from recovery.errors import RefusedError
 from recovery.ledger_rows import ActionRow, ActionSpec, Caps, HistoryRow, ItemRow, StreamEvent
 from recovery.ledger_session import Session
+from recovery.ledger_work import Work
 from recovery.model import (
     Answer,
     Approval,
@@ -42,6 +44,7 @@ from recovery.model import (
 
 __all__ = ["ActionRow", "ActionSpec", "Caps", "HistoryRow", "ItemRow", "Ledger", "StreamEvent"]
 
+T = TypeVar("T")
 KEEP_AHEAD = 2000  # evidence waiting to be written before `keep` waits too
 
 
@@ -169,8 +172,36 @@ class Ledger(Session):
             deadline_in=deadline_seconds,
             caps=caps,
         )
+        return await self._opening(unit, row.key)
+
+    async def begin(
+        self,
+        key: str,
+        lease_seconds: float,
+        request: str,
+        *,
+        send_within_seconds: float,
+        deadline_seconds: float,
+        caps: Caps | None = None,
+    ) -> OpenAttempt | None:
+        """`claim` and `intend` in one transaction: planned -> in_flight, or None unless the action is planned.
+
+        Raises what `intend` raises; the action then stays planned, and there is nothing to give back.
+        """
+        unit = partial(
+            intents.begin,
+            key=key,
+            lease_seconds=lease_seconds,
+            request=request,
+            send_within=send_within_seconds,
+            deadline_in=deadline_seconds,
+            caps=caps,
+        )
+        return await self._opening(unit, key)
+
+    async def _opening(self, unit: Callable[[Work], T], key: str) -> T:
         try:
-            return await self._write(unit, (row.key,))
+            return await self._write(unit, (key,))
         except RefusedError:
             self._quarantine = await self._read(opening.read_quarantine)
             raise

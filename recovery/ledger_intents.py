@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, or_, select, text
 
 from recovery.errors import LedgerConflict, RefusedError
-from recovery.ledger_actions import FREE, S, action_row, ours
+from recovery.ledger_actions import FREE, S, action_row, claim, ours
 from recovery.ledger_files import Intent
 from recovery.ledger_rows import ActionRow, Caps
 from recovery.ledger_schema import action, attempt
@@ -35,6 +35,23 @@ def intend(
 ) -> OpenAttempt:
     """claimed -> in_flight with an open attempt, after the last look at kill switch, quarantine, lane and caps."""
     row = ours(work, claimed.key, claimed.fence, S.CLAIMED)
+    return _open(work, row, _may_leave(work, row, caps), request, send_within, deadline_in, caps)
+
+
+def begin(
+    work: Work, key: str, lease_seconds: float, request: str, send_within: float, deadline_in: float, caps: Caps | None
+) -> OpenAttempt | None:
+    """planned -> claimed -> in_flight in one transaction, after the same last look; None unless it is planned."""
+    row = work.find(key)
+    if row is None or row["state"] != S.PLANNED:
+        return None
+    lane = _may_leave(work, row, caps)  # before anything is written, so that a refusal costs no neighbour its batch
+    claim(work, key, lease_seconds)
+    return _open(work, row, lane, request, send_within, deadline_in, caps)
+
+
+def _may_leave(work: Work, row: Record, caps: Caps | None) -> str | None:
+    """The lane that the attempt takes (releases only); RefusedError or LedgerConflict when it may not leave now."""
     if row["kind"] != ActionKind.DISARM:  # taking back must work when everything else is stopped
         _check_gate(work)
     reaches = row["harm"] == Harm.H3
@@ -44,9 +61,22 @@ def intend(
         _check_lane(work, lane, row["key"])
     if reaches and caps is not None:
         _check_caps(work, row, caps)
+    return lane
+
+
+def _open(
+    work: Work,
+    row: Record,
+    lane: str | None,
+    request: str,
+    send_within: float,
+    deadline_in: float,
+    caps: Caps | None,
+) -> OpenAttempt:
     now = work.now
     n = row["attempts"] + 1
     ref = secrets.randbits(62)
+    reaches = row["harm"] == Harm.H3
     deadline = now + int(deadline_in * 1_000_000)
     lease = max(row["lease_until"], deadline)
     work.move(

@@ -18,6 +18,7 @@ from recovery import ledger_opening as opening
 from recovery.errors import LedgerError, LedgerUnavailable
 from recovery.ledger_engine import database_url, make_engines, unavailable
 from recovery.ledger_files import IntentsLog, Workers, one_at_a_time, read_kill_file
+from recovery.ledger_rates import Slots
 from recovery.ledger_work import Site, Work
 from recovery.ledger_writer import Hooks, Tally, Writer
 from recovery.ports import Clock
@@ -64,6 +65,12 @@ class Session:
     def tally(self) -> Tally:
         """How many units and commits this process has made."""
         return self._writer.tally if self._writer else Tally()
+
+    @property
+    def slots(self) -> Slots | None:
+        """The budget of calls that all workers of this ledger share; None where only one process can use it."""
+        shared = self._reading.dialect.name == "postgresql" and self._writer is not None
+        return Slots(self._read) if shared else None
 
     @classmethod
     async def open(

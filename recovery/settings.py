@@ -84,6 +84,7 @@ class Settings(Strict):
     pendo: PendoSettings | None = None
     statuspage: StatuspageSettings | None = None
     desk_folder: Path = Path()
+    maildir: Path | None = None
     panels: tuple[PanelSettings, ...] = ()
     playbooks: PlaybookSettings = PlaybookSettings()
     webhooks: WebhookSettings = WebhookSettings()

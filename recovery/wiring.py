@@ -20,6 +20,7 @@ from integrations.pro2 import Pro2Client
 from integrations.pro2_probes import Pro2Probes, Unhurried
 from integrations.rate import VENDOR_RATES, Rate, TokenBuckets
 from integrations.replies import CapabilityManifest
+from integrations.shared_rate import SharedBuckets
 from integrations.slack import SlackClient
 from integrations.tessitura import TessituraClient
 from recovery.errors import ConfigError, RefusedError, UsageError
@@ -30,7 +31,16 @@ from recovery.policy import Policy
 from recovery.ports import Account, Chat, JobDesk, Keep, RateGate, Tell, TicketDesk
 from recovery.settings import AccountSettings, Settings, load_policy, reveal
 
-__all__ = ["SystemClock", "Systems", "check_reading", "desk_rates", "kill_switch", "open_ledger", "open_systems", "silent"]
+__all__ = [
+    "SystemClock",
+    "Systems",
+    "check_reading",
+    "desk_rates",
+    "kill_switch",
+    "open_ledger",
+    "open_systems",
+    "silent",
+]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -92,7 +102,7 @@ async def open_systems(
         stack.push_async_callback(ledger.close)
         sockets = Sockets()
         stack.push_async_callback(sockets.close)
-        gate = TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell)
+        gate = rate_gate(settings, clock, ledger, tell)
         chosen = [a for a in settings.accounts if not names or a.name in names]
         proofs = await load_proofs(ledger, System.PRO2.value, {a.name: a.proven_by or a.name for a in chosen})
         make = _Maker(settings, clock, sockets, gate, ledger, proofs)
@@ -109,6 +119,13 @@ async def open_systems(
             tell,
             kill_switch(settings),
         )
+
+
+def rate_gate(settings: Settings, clock: SystemClock, ledger: Ledger, tell: Tell) -> RateGate:
+    """Budgets shared by all workers where the ledger can share them, else kept in this process."""
+    if ledger.slots is not None:
+        return SharedBuckets(clock, ledger.slots, VENDOR_RATES, _rates(settings))
+    return TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell)
 
 
 def manifest_of(system: str, proofs: Proofs) -> CapabilityManifest:
@@ -134,7 +151,7 @@ async def open_probes(systems: Systems, account: str) -> AsyncIterator[Pro2Probe
             "Set test_account = true for an account whose contacts and campaigns are all your own.",
         )
     sockets = Sockets()
-    gate = TokenBuckets(systems.clock, VENDOR_RATES, _rates(systems.settings))
+    gate = rate_gate(systems.settings, systems.clock, systems.ledger, systems.tell)
     try:
         yield _Maker(systems.settings, systems.clock, sockets, gate, systems.ledger).probes(named)
     finally:

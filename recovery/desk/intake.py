@@ -15,7 +15,7 @@ from recovery.desk import mailbox, notice, rules
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.mailbox import Request
 from recovery.desk.office import IncidentOffice
-from recovery.desk.ports import IncomingMail, StreamEvent
+from recovery.desk.ports import IncomingMail, MailSource, StreamEvent
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla_settings import Severity
@@ -64,6 +64,12 @@ class Intake:
         known = await self._load()
         requests = [mailbox.take_in(self.settings, mail) for mail in mails]
         return tuple(self._taken(r, known[r.ref]) for r in requests if r.ref in known)
+
+    async def fetch(self, source: MailSource) -> None:
+        """Journals what a mailbox holds and only then marks it as taken; `round` answers it. Raises LedgerError."""
+        for mail in await source.fetch():
+            await self.journal(mail)
+            await source.mark_taken(mail.message_ref)
 
     async def journal(self, mail: IncomingMail) -> None:
         """The mail as an event, once. The addresses it was sent to are left out: a P1 address is a secret."""

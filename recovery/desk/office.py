@@ -68,6 +68,10 @@ class IncidentOffice:
         """Lets a rule decide on the incident as it stands, and appends; tries again when somebody was faster."""
         return await self.outbox.step(ref, decide)
 
+    async def deliver(self, ref: str) -> tuple[Told, ...]:
+        """Performs everything of the incident that is due."""
+        return await self.outbox.deliver(ref)
+
     async def prepare(self, ref: str, by: str, phase: Phase, reason: str = "") -> Words:
         """Fills the announcement of a phase; it goes out when exactly these words are approved."""
         incident = await self.step(

@@ -60,7 +60,7 @@ async def test_a_newer_ledger_is_not_touched(ledger: Ledger, url: str, state_dir
             server.execute(statement)
     try:
         for read_only in (False, True):
-            with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 1"):
+            with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 2"):
                 await Ledger.open(url, state_dir, read_only=read_only)
     finally:
         if not url.startswith("sqlite"):

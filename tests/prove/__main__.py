@@ -19,9 +19,7 @@ def main() -> int:
     asked.add_argument("--workers", type=int, default=0, help="processes; one per core when omitted")
     asked.add_argument("--seconds", type=float, default=None, help="begin no new chunk after this time")
     given = asked.parse_args()
-    simulated = run_many(
-        given.schedules or WHOLE, first=given.first, seconds=given.seconds, workers=given.workers
-    )
+    simulated = run_many(given.schedules or WHOLE, first=given.first, seconds=given.seconds, workers=given.workers)
     parts = [("random schedules", simulated)]
     remember(simulated.failed_seeds)
     status = 0

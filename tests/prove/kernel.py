@@ -100,7 +100,9 @@ class Loop(asyncio.AbstractEventLoop):
         self._push(when, handle)
         return handle
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: object, context: object = None) -> Handle:  # type: ignore[override]
+    def call_later(
+        self, delay: float, callback: Callable[..., object], *args: object, context: object = None
+    ) -> Handle:  # type: ignore[override]
         return self.call_at(self.now + max(0.0, delay), callback, *args)
 
     def create_future(self) -> asyncio.Future[Any]:

@@ -130,7 +130,7 @@ class Store:
 
 
 class MemoryLedger:
-    """One process's open ledger. `strike` says what befalls a commit: "", "lost" (not committed) or "unsure" (it was)."""
+    """One process's ledger. `strike` says what befalls a commit: "", "lost" (not committed) or "unsure" (it was)."""
 
     def __init__(self, store: Store, owner: str, clock: Clock, strike: Callable[[], str] | None = None) -> None:
         self.store, self.owner, self.clock, self.strike = store, owner, clock, strike
@@ -561,9 +561,7 @@ class MemoryLedger:
                 return self._row(action)
             if action.state is S.CLAIMED:
                 self._ours(key, action.fence, S.CLAIMED)
-            self._move(
-                action, S.APPLIED, note, result_ref=ref or action.result_ref, evidence_digest=evidence_digest
-            )
+            self._move(action, S.APPLIED, note, result_ref=ref or action.result_ref, evidence_digest=evidence_digest)
             self._relabel(action, AttemptOutcome.APPLIED)
             return self._row(action)
 

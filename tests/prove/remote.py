@@ -237,7 +237,13 @@ class Wire:
         return "ok"
 
     async def _write(
-        self, attempt: OpenAttempt, what: str, ref: str, effect: Callable[[], tuple[bool, str]], *, needs_ref: bool = False
+        self,
+        attempt: OpenAttempt,
+        what: str,
+        ref: str,
+        effect: Callable[[], tuple[bool, str]],
+        *,
+        needs_ref: bool = False,
     ) -> WriteResult:
         """`effect` says whether the remote took it, and the id it made."""
         await TURN

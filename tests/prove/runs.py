@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.prove.remote import FATES, Faults
-from tests.prove.schedule import Trouble, Ending, play
+from tests.prove.schedule import Ending, Trouble, play
 
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 TWICE_EVERY = 100
@@ -53,8 +53,8 @@ class Total:
         happened = ", ".join(f"{n:,} {what.replace('_', ' ')}" for what, n in sorted(self.counts.items()) if n)
         ended = ", ".join(f"{n:,} {what}" for what, n in sorted(self.outcomes.items()))
         return (
-            f"{name}: {self.schedules:,} schedules ({self.twice:,} run twice, traces equal), {len(self.failures)} failed; "
-            f"items: {ended}; {happened}; {self.steps:,} steps in {self.seconds:.0f} s"
+            f"{name}: {self.schedules:,} schedules ({self.twice:,} run twice, traces equal), "
+            f"{len(self.failures)} failed; items: {ended}; {happened}; {self.steps:,} steps in {self.seconds:.0f} s"
         )
 
 

@@ -16,8 +16,21 @@ from typing import Any
 from recovery import recover
 from recovery.approvals import Consent
 from recovery.errors import AllclearError
-from recovery.model import Harm, Kind, OutageWindow, Plan, PlanItem, PlannedAction, Remedy, Scheduled, Schedule, Slot
-from recovery.model import ActionKind, System, Verdict
+from recovery.model import (
+    ActionKind,
+    Harm,
+    Kind,
+    OutageWindow,
+    Plan,
+    PlanItem,
+    PlannedAction,
+    Remedy,
+    Schedule,
+    Scheduled,
+    Slot,
+    System,
+    Verdict,
+)
 from recovery.plan import freeze, is_intact
 from recovery.policy import Limits, Policy, Waits
 from recovery.ports import Account, Contact, Definition
@@ -116,7 +129,7 @@ def draw(seed: int) -> Trouble:
     return t
 
 
-# ---- what there is to recover ------------------------------------------------------------------------------------------
+# ---- what there is to recover --------------------------------------------------------------------------------------
 
 PEOPLE = {str(n): Contact(str(n), f"person{n}@acme.example") for n in range(1, 6)}
 SYNC_GAP = gap_between({PEOPLE[r].email for r in ("1", "2", "3")}, {PEOPLE[r].email for r in ("3", "4")}, "add_remove")
@@ -166,7 +179,9 @@ def plan_of(scenario: str) -> Plan:
 def policy_of(*, assume_one_shot: bool) -> Policy:
     """The shipped waits, with fewer polls; removals may be many, because five people stand for a crowd."""
     limits = Limits(removals_percent=100.0, wave_bake=0.0)
-    return Policy((), waits=WAITS, limits=limits, assume_one_shot_release=assume_one_shot, after_successful_stop="reprocess")
+    return Policy(
+        (), waits=WAITS, limits=limits, assume_one_shot_release=assume_one_shot, after_successful_stop="reprocess"
+    )
 
 
 def furnish(platform: Platform, scenario: str) -> None:
@@ -183,7 +198,7 @@ def furnish(platform: Platform, scenario: str) -> None:
         platform.listed, platform.tags = {"1", "2", "3"}, {"members": {"3", "4"}}
 
 
-# ---- the schedule ------------------------------------------------------------------------------------------------------
+# ---- the schedule --------------------------------------------------------------------------------------------------
 
 
 class Play:
@@ -444,17 +459,16 @@ class Play:
 
     def _verdict(self, stuck: str) -> Ending:
         rows = self.store.database.items
-        claims = tuple(
-            Claim(i.slot.object_ref, i.slot.kind, rows.get(i.slot.key)) for i in items_of(self.t.scenario)
-        )
-        story = Story(
-            self.platform.journal, self.sent, claims, self.alarms, self.killed, stuck
-        )
+        claims = tuple(Claim(i.slot.object_ref, i.slot.kind, rows.get(i.slot.key)) for i in items_of(self.t.scenario))
+        story = Story(self.platform.journal, self.sent, claims, self.alarms, self.killed, stuck)
         complaints = [*judge(story), *(a for a in self.alarms if "internal error" in a)]
         outcomes = tuple(f"{c.row.outcome}" if c.row else "none" for c in claims)
         if self.traced:
             self.trace += [f"{line.at:10.2f} JOURNAL {line}" for line in self.platform.journal]
-            self.trace += [f"CLAIM {c.object_ref}: {c.row.outcome if c.row else None} {c.row.reason if c.row else ''}" for c in claims]
+            self.trace += [
+                f"CLAIM {c.object_ref}: {c.row.outcome if c.row else None} {c.row.reason if c.row else ''}"
+                for c in claims
+            ]
         return Ending(
             self.seed, tuple(complaints), outcomes, self.counts, tuple(self.trace), self.loop.steps,
             self.processes[0].steps, len(self.sent),

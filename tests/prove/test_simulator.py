@@ -50,7 +50,8 @@ def test_a_crash_at_every_step_with_every_fate_of_every_write_keeps_the_promise(
 
 def test_a_seed_gives_the_same_trace_in_another_process_with_another_hash_seed() -> None:
     """What a set's order could change must not change the schedule."""
-    code = "from tests.prove.schedule import play; print(*[l for s in (3, 13, 99) for l in play(s, traced=True).trace], sep='\\n')"
+    lines = "[line for seed in (3, 13, 99) for line in play(seed, traced=True).trace]"
+    code = f"from tests.prove.schedule import play; print(*{lines}, sep='\\n')"
     traces = {
         subprocess.run(
             [sys.executable, "-c", code],
