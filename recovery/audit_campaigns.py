@@ -1,0 +1,151 @@
+"""Reads the campaigns and automations of one account (R001.2 to R001.8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from recovery import slots
+from recovery.audit_reading import GENERATIONS_KNOWN, LOOK_BACK, Found, Reader
+from recovery.errors import RemoteError
+from recovery.model import Evidence, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, marker_of
+from recovery.plan import key_for
+from recovery.ports import Automation, Campaign, Listing
+from recovery.testify import CAMPAIGN_REPORT, MARKER, campaign_report, campaign_status, unreadable
+
+MOST_READS_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignReader(Reader):
+    """Reads Pro2; what it cannot read becomes an uncertain finding, never an error."""
+
+    async def campaigns(self) -> Found:
+        """Campaigns that were due or unfinished, each with its status and its report."""
+        if System.PRO2 not in self.window.systems:
+            return Found()
+        try:
+            listing = await self.account.campaigns.campaigns()
+        except RemoteError as error:
+            return Found((self.all_unreadable(System.PRO2, Kind.CAMPAIGN, str(error)),), (), (str(error),))
+        evidence: list[Evidence] = []
+        problems: list[str] = []
+        if not listing.complete:
+            problems.append(f"campaigns of {self.account.name}: the list was not read whole ({listing.problem})")
+            evidence.append(self.all_unreadable(System.PRO2, Kind.CAMPAIGN, problems[0]))
+        due: list[tuple[Slot, Campaign]] = []
+        for campaign in listing.items:
+            slot = self._campaign_slot(campaign)
+            if slot is not None:
+                due.append((slot, campaign))
+        room = asyncio.Semaphore(MOST_READS_AT_ONCE)
+
+        async def one(slot: Slot, campaign: Campaign) -> Evidence:
+            async with room:
+                return await self._campaign_evidence(slot, campaign, listing)
+
+        evidence += await asyncio.gather(*(one(s, c) for s, c in due))
+        return Found(tuple(evidence), (), tuple(problems))
+
+    def _campaign_slot(self, campaign: Campaign) -> Slot | None:
+        if campaign.sdate is None or campaign.status == "0":
+            return None
+        thing = Scheduled(
+            self.account.name,
+            System.PRO2,
+            Kind.CAMPAIGN,
+            campaign.ref,
+            campaign.name,
+            Schedule("once", campaign.sdate.isoformat(), None, self.account.time_zone),
+        )
+        found = slots.due(self.window, [thing])
+        if found:
+            return found[0]
+        unfinished = campaign.status == "2" and campaign.sdate < self.window.started_at
+        if unfinished and self.window.started_at - campaign.sdate < LOOK_BACK:
+            return Slot(
+                self.account.name,
+                System.PRO2.value,
+                Kind.CAMPAIGN.value,
+                campaign.ref,
+                campaign.sdate,
+                campaign.name,
+                self.account.time_zone,
+            )
+        return None
+
+    async def _campaign_evidence(self, slot: Slot, campaign: Campaign, listing: Listing[Campaign]) -> Evidence:
+        status = campaign_status(campaign, listing.read_at, self.policy.waits)
+        ours = self._our_copy(slot, listing.items)
+        if status.saw in (Saw.STOPPED, Saw.PAUSED) and await self._stopped_by_us(slot, campaign):
+            status = replace(status, saw=Saw.NOTHING, detail=f"{status.detail}; stopped by allclear")
+        testimonies = [status, await self._report(campaign)]
+        if ours is not None:
+            testimonies.append(ours)
+        facts: dict[str, str | int | float | bool | list[str] | None] = {"segment": campaign.segment_ref}
+        if status.saw is Saw.NOTHING and campaign.total_amt == 0:
+            facts["audience"] = await self._audience(campaign)
+        return Evidence(slot, tuple(testimonies), facts)
+
+    async def _audience(self, campaign: Campaign) -> int | None:
+        """Before it sends, the platform counts nobody; who would be reached must be known before anyone approves."""
+        try:
+            return await self.account.campaigns.audience(campaign.ref)
+        except RemoteError:
+            return None
+
+    async def _report(self, campaign: Campaign) -> Testimony:
+        try:
+            report = await self.account.campaigns.report(campaign.ref)
+        except RemoteError as error:
+            return unreadable(CAMPAIGN_REPORT, self.clock.now(), str(error))
+        return campaign_report(report, campaign, self.clock.now())
+
+    async def _stopped_by_us(self, slot: Slot, campaign: Campaign) -> bool:
+        return any(m in campaign.name for m in self._markers(slot)) or await self.memory.stopped_by_us(slot.key)
+
+    def _our_copy(self, slot: Slot, campaigns: Iterable[Campaign]) -> Testimony | None:
+        """Copies that carry the slot's marker and have left: recognised without any database (invariant 9)."""
+        markers = self._markers(slot)
+        sent = [
+            c
+            for c in campaigns
+            if c.ref != slot.object_ref
+            and c.status in ("2", "5")
+            and c.send_amt > 0
+            and any(m in c.name for m in markers)
+        ]
+        if not sent:
+            return None
+        refs = [c.ref for c in sent]
+        detail = f"copy {', '.join(refs)} carries our marker and was sent"
+        return Testimony(MARKER, Saw.OURS, self.clock.now(), True, detail, {"copies": refs}, sent[0].digest)
+
+    def _markers(self, slot: Slot) -> tuple[str, ...]:
+        return tuple(marker_of(key_for(self.secret, slot, "item", g)) for g in range(GENERATIONS_KNOWN))
+
+    # ---- automations
+
+    async def automations(self) -> Found:
+        """Automations that were active; the source names no step for them (R001.3)."""
+        if System.PRO2 not in self.window.systems:
+            return Found()
+        try:
+            listing = await self.account.campaigns.automations()
+        except RemoteError as error:
+            return Found((self.all_unreadable(System.PRO2, Kind.AUTOMATION, str(error)),), (), (str(error),))
+        return Found(tuple(self._automation(a) for a in listing.items if a.active))
+
+    def _automation(self, automation: Automation) -> Evidence:
+        slot = Slot(
+            self.account.name,
+            System.PRO2.value,
+            Kind.AUTOMATION.value,
+            automation.ref,
+            self.window.started_at,
+            automation.name,
+            self.account.time_zone,
+        )
+        heard = Testimony("automations", Saw.UNKNOWN, self.clock.now(), True, f"active, {automation.entered} entered")
+        return Evidence(slot, (heard,), {"entered": automation.entered})

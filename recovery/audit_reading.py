@@ -1,0 +1,80 @@
+"""What the readers of one account share: the window, the account, and how a listing that cannot be read is reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from recovery.model import Evidence, ItemOutcome, Kind, OutageWindow, Slot, System
+from recovery.policy import Policy
+from recovery.ports import Account, Clock
+from recovery.testify import ACTIVITY_LOG, CAMPAIGN_STATUS, unreadable
+
+LOOK_BACK = timedelta(hours=6)
+GENERATIONS_KNOWN = 4
+"""How many deliberate repeats of one slot are still recognised by their markers when the ledger is lost."""
+EVERYTHING = "-"
+"""The object of a finding about a whole listing that could not be read."""
+
+
+class Remembers(Protocol):
+    """What the audit asks of the ledger: how items ended, and which campaigns we stopped ourselves."""
+
+    async def outcome_of(self, slot_key: str) -> ItemOutcome | None:
+        """How we ended this slot before, or None."""
+        ...
+
+    async def stopped_by_us(self, slot_key: str) -> bool:
+        """Whether our own stop of the original is on record."""
+        ...
+
+    async def generation_of(self, slot_key: str) -> int:
+        """The generation of the slot's item (0 unless a named person raised it)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NotDue:
+    """Something that looks scheduled in the window but was not due, and why."""
+
+    account: str
+    kind: str
+    object_ref: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one reader brings: evidence for each slot, what was not due, and what could not be read."""
+
+    evidence: tuple[Evidence, ...] = ()
+    not_due: tuple[NotDue, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One account within one window."""
+
+    window: OutageWindow
+    account: Account
+    policy: Policy
+    secret: bytes
+    clock: Clock
+    memory: Remembers
+
+    def all_unreadable(self, system: System, kind: Kind, reason: str) -> Evidence:
+        """A whole listing that could not be read, as one uncertain slot: what it would have shown is not known."""
+        slot = Slot(
+            self.account.name,
+            system.value,
+            kind.value,
+            EVERYTHING,
+            self.window.started_at,
+            f"everything {system.value} could not show",
+            self.account.time_zone,
+        )
+        witness = CAMPAIGN_STATUS if system is System.PRO2 else ACTIVITY_LOG
+        return Evidence(slot, (unreadable(witness, self.clock.now(), reason),))
