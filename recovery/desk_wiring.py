@@ -41,11 +41,16 @@ class DeskSystems:
         return Outbox(runner, self.desks, self.desk, s.secret)
 
 
+def has_desk(settings: Settings) -> bool:
+    """Whether an incident desk is configured."""
+    return (settings.path(settings.desk_folder) / "desk.toml").exists()
+
+
 @asynccontextmanager
 async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> AsyncIterator[DeskSystems]:
     """Opens the desk; closes it at the end. Raises ConfigError naming the field, LedgerError."""
     folder = settings.path(settings.desk_folder)
-    if not (folder / "desk.toml").exists():
+    if not has_desk(settings):
         raise ConfigError(
             f"There is no incident desk: {folder / 'desk.toml'} is missing.", "docs/desk.md has one to copy."
         )

@@ -12,8 +12,6 @@ from typing import Any, Literal, cast
 from recovery.desk import rules
 from recovery.desk.escalation import p1_results
 from recovery.desk.incident import Change, Incident, Report
-from recovery.desk.intake import Intake
-from recovery.desk.mail_file import Maildir
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Told
@@ -22,6 +20,7 @@ from recovery.desk.settings import PHASES, Scope
 from recovery.desk.sla_report import sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
 from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
+from recovery.desk_round import desk_round
 from recovery.desk_wiring import DeskSystems, open_desk_systems
 from recovery.errors import UsageError
 from recovery.model import ItemOutcome, iso
@@ -268,15 +267,10 @@ async def listing(config: Path | None, *, as_json: bool) -> int:
 
 async def tick(config: Path | None, *, as_json: bool) -> int:
     """`allclear incident tick`: clocks, expiries, updates and the outbox of every incident, once."""
-    async with open_office(config, as_json) as (desk, office):
-        intake = Intake(office, desk.desk)
-        if desk.systems.settings.maildir is not None:
-            folder = desk.systems.settings.path(desk.systems.settings.maildir)
-            await intake.fetch(Maildir(folder, desk.systems.clock.now()))
-        await intake.round()
-        done = await office.round()
+    async with open_office(config, as_json) as (desk, _office):
+        done = await desk_round(desk)
         rows = [{"incident": ref, **_told_view(t)} for ref, told in done.told.items() for t in told]
-        failed = bool(done.problems) or any(not r["done"] for r in rows)
+        failed = done.waiting
         if as_json:
             problems = list(done.problems)
             print_json(

@@ -11,7 +11,7 @@ from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
-from recovery.desk.incident import Incident, stream_of
+from recovery.desk.incident import Change, Incident, stream_of
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.ports import Journal
@@ -83,6 +83,16 @@ class IncidentOffice:
         """Fills a regular update within the present phase."""
         incident = await self.step(ref, lambda i: [rules.prepare_update(self.settings, i, by, self.clock.now(), note)])
         return _draft_of(incident)
+
+    async def approve(self, ref: str, by: str, digest: str) -> Incident:
+        """A named person approves exactly the prepared words, named by the beginning of their digest."""
+
+        def decide(incident: Incident) -> tuple[Change, ...]:
+            drafted = incident.draft.digest if incident.draft else ""
+            full = drafted if digest and drafted.startswith(digest) else digest
+            return (rules.approve_announcement(self.settings, incident, by, self.clock.now(), full),)
+
+        return await self.step(ref, decide)
 
     async def draft_rca(self, ref: str, by: str, facts: RcaFacts, *, preliminary: bool) -> RcaDraft:
         """Drafts the root-cause analysis and puts it up for approval."""
