@@ -68,15 +68,20 @@ class QuietServer(uvicorn.Server):
 
 
 class Port:
-    """One twin being served on a free loopback port."""
+    """One twin being served on a free loopback port, which stays its own when it is stopped and started again."""
 
     def __init__(self, app: Any, world: World) -> None:
-        self.socket = socket.socket()
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.app, self.world = app, world
+        self.socket = bound(0)
+        self.number: int = self.socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.number}"
+        self.server: QuietServer | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Serve; returns when connections are accepted."""
         config = uvicorn.Config(
-            app,
+            self.app,
             http=ResettableProtocol,
             ws="none",
             lifespan="off",
@@ -85,22 +90,30 @@ class Port:
             access_log=False,
             timeout_keep_alive=30,
         )
-        self.server = QuietServer(config, world)
-        self.task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        """Serve; returns when connections are accepted."""
+        if self.socket.fileno() < 0:
+            self.socket = bound(self.number)
+        self.server = QuietServer(config, self.world)
         self.task = asyncio.create_task(self.server.serve(sockets=[self.socket]))
         await self.server.ready.wait()
 
     async def stop(self) -> None:
         """Stop at once; requests that hang are cancelled."""
+        if self.server is None or self.task is None:
+            self.socket.close()
+            return
         self.server.force_exit = True
         self.server.stopping.set()
         for task in list(self.server.server_state.tasks):
             task.cancel()
-        if self.task is not None:
-            await self.task
+        await self.task
+
+
+def bound(number: int) -> socket.socket:
+    """A socket on a loopback port; 0 takes a free one."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", number))
+    return made
 
 
 class Estate:
@@ -184,6 +197,22 @@ class Estate:
         self.world.close()
         if self.failed.done():
             self.failed.result()
+
+    async def down(self, system: str) -> None:
+        """Stop one system as a crash does: connections break and nobody listens; what it has stored stays."""
+        port, neighbour = self.ports.get(system), self.neighbours.get(system)
+        if port is not None:
+            await port.stop()
+        elif neighbour is not None and neighbour.close is not None:
+            await neighbour.close()
+
+    async def up(self, system: str) -> None:
+        """Serve a stopped system again, where it was."""
+        port, neighbour = self.ports.get(system), self.neighbours.get(system)
+        if port is not None:
+            await port.start()
+        elif neighbour is not None and neighbour.serve is not None:
+            await neighbour.serve()
 
     def _serve(self, system: str, app: Starlette) -> None:
         layer = FaultLayer(app, self.world, system, app.routes)

@@ -16,6 +16,7 @@ from typing import Any
 
 from sandbox.oracle_case import Case, Complaint, depth_of, key_of, spans_in
 from sandbox.oracle_checks import judge, missing_effect
+from sandbox.oracle_desk import desk_numbers
 
 WIDTH = 80
 SCHEMA = "allclear.oracle/1"
@@ -40,6 +41,7 @@ def numbers_of(case: Case) -> dict[str, Any]:
         "requested_runs": sum(len(rows) for rows in case.requested_runs.values()),
         "tickets": len(case.of("jira", "issue_created")),
         "notices": len(case.of("slack", "message")),
+        **desk_numbers(case),
         "outcomes": dict(Counter(str(item.get("outcome")) for item in case.items)),
         "claimed_items": len({key_of(item) for item in case.items}),
     }

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from sandbox.oracle_case import Case, Complaint, ItemKey, Row, depth_of, key_of, spans_in
+from sandbox.oracle_desk import DESK_CHECKS
 
 Check = Callable[[Case], Iterator[Complaint]]
 FINISHED = ("confirmed", "done_before")
@@ -245,6 +246,7 @@ CHECKS: tuple[Check, ...] = (
     skipped_yet_sent,
     keys_in_urls,
     tickets,
+    *DESK_CHECKS,
 )
 
 

@@ -60,13 +60,15 @@ class SmtpServer:
         self.world = world
         self.state = state
         self._server: asyncio.Server | None = None
+        self._port = 0
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self) -> tuple[str, int]:
-        """Begin to listen; gives host and port."""
-        self._server = await asyncio.start_server(self._welcome, "127.0.0.1", 0, limit=LARGEST)
+        """Begin to listen, on the same port as before when it was stopped; gives host and port."""
+        self._server = await asyncio.start_server(self._welcome, "127.0.0.1", self._port, limit=LARGEST)
         host, port = self._server.sockets[0].getsockname()[:2]
-        return str(host), int(port)
+        self._port = int(port)
+        return str(host), self._port
 
     async def close(self) -> None:
         """Stop listening and break every connection."""
@@ -89,6 +91,12 @@ class SmtpServer:
         finally:
             self._sessions.discard(task)
             writer.close()
+
+
+def content_of(message: EmailMessage) -> str:
+    """The plain text of a mail, "" when it has none."""
+    body = message.get_body(preferencelist=("plain",))
+    return str(body.get_content()) if body is not None else ""
 
 
 class Session:
@@ -213,6 +221,7 @@ class Session:
             sender=mail.sender,
             recipients=mail.recipients,
             subject=str(message.get("Subject", "")),
+            text=content_of(message),
         )
 
     async def _reset(self, rest: str) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -311,3 +312,29 @@ async def test_a_fleet_has_as_many_accounts_as_asked_for(tmp_path: Path) -> None
     async with Estate.start("fleet:3", tmp_path) as estate:
         assert [account["name"] for account in estate.info["accounts"]] == ["house0000", "house0001", "house0002"]
         assert len(estate.story.plot.items) == 3 * (2 + 2 + 8 * 12)
+
+
+@pytest.mark.parametrize("system", ["zendesk", "smtp"])
+async def test_a_system_that_died_refuses_connections_and_comes_back_with_what_it_had_stored(
+    tmp_path: Path, system: str
+) -> None:
+    async with Estate.start("one-campaign", tmp_path) as estate:
+        told = estate.info[system]
+        address = urlsplit(told["base_url"]).netloc if system == "zendesk" else f"{told['host']}:{told['port']}"
+        host, _, port = address.partition(":")
+
+        async def connects() -> bool:
+            try:
+                _, writer = await asyncio.open_connection(host, int(port))
+            except OSError:
+                return False
+            writer.close()
+            return True
+
+        before = estate.state(system)
+        assert await connects()
+        await estate.down(system)
+        assert not await connects()
+        await estate.up(system)
+        assert await connects()
+        assert estate.state(system) is before
