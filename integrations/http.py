@@ -28,13 +28,14 @@ from integrations.fields import Fields
 from integrations.oneshot import TooLargeError
 from integrations.outgoing import Call, Params, build_request, credential_values, sendable
 from integrations.replies import (
+    TOO_MANY,
     CapabilityManifest,
     Judge,
     Reply,
     classify,
     is_json_type,
+    limit_wait_seconds,
     reason_of,
-    retry_after_seconds,
 )
 from integrations.sockets import (
     Sockets,
@@ -103,7 +104,8 @@ class Transport:
 
     `headers` are the credentials (a mapping, or a coroutine function for tokens that are refreshed); their values and
     `secrets` never appear in errors, spans or evidence. `limited_before_execute` states that the remote is *proven* to
-    refuse with 429/503 before doing anything; without that proof such a reply to a write is UNKNOWN.
+    refuse with 429/503 before doing anything; without that proof such a reply to a write is UNKNOWN. `budget` is the
+    name under which the gate counts its calls, where one system has several limits ("" for the system's own).
     """
 
     def __init__(
@@ -121,9 +123,11 @@ class Transport:
         limited_before_execute: bool = False,
         secrets: tuple[str, ...] = (),
         read_retries: int = 3,
+        budget: str = "",
     ) -> None:
         self.system = system
         self.account = account
+        self._budget = budget or system
         self.clock = clock
         self._base = checked_base(base_url, system, account)
         self._headers = headers if not isinstance(headers, Mapping) else sendable(headers, system, account)
@@ -216,7 +220,7 @@ class Transport:
     async def _read_once(self, call: Call) -> Reply:
         op = call.op
         request = await self._request(call)
-        await self._gate.acquire(self.account, self.system)
+        await self._gate.acquire(self.account, self._budget)
         try:
             async with asyncio.timeout(self._timeouts.total):
                 reply = await self._exchange(self._sockets.reads, request, self._timeouts.connect)
@@ -256,12 +260,12 @@ class Transport:
             raise _AgainError(AuthFailed(*who, f"{op}: 403, not allowed: {reason}", hint))
         if status in (404, 410):
             raise NotFound(*who, f"{op}: {status}, it is not there: {reason}", "check the id and the base URL")
-        if status == 429 or status >= 500 or status in (408, 425):
+        if status in TOO_MANY or status >= 500 or status in (408, 425):
             raise self._throttled(op, reply, reason)
         raise Refused(*who, f"{op}: refused with {status}: {reason}", "the request is wrong for this remote")
 
     def _throttled(self, op: str, reply: Reply, reason: str) -> Exception:
-        wait = retry_after_seconds(reply.headers, reply.at)
+        wait = limit_wait_seconds(reply.status, reply.headers, reply.at)
         self._slow_down(reply.status, wait)
         error = self._unavailable(op, f"answered {reply.status}: {reason}")
         if wait is not None and wait > self._timeouts.longest_wait:
@@ -269,8 +273,8 @@ class Transport:
         return _AgainError(error, wait)
 
     def _slow_down(self, status: int, wait: float | None) -> None:
-        if status == 429 or (status == 503 and wait is not None):
-            self._gate.penalize(self.account, self.system, DEFAULT_PENALTY_SECONDS if wait is None else wait)
+        if status in TOO_MANY or (status == 503 and wait is not None):
+            self._gate.penalize(self.account, self._budget, DEFAULT_PENALTY_SECONDS if wait is None else wait)
 
     def _back_off(self, state: RetryCallState) -> float:
         """Seconds to the next try: what the remote asked for, else 0.5, 1, 2 ... 20; up to half more at random."""
@@ -329,7 +333,7 @@ class Transport:
         try:
             async with asyncio.timeout(attempt.deadline_seconds):
                 request = await self._request(call)
-                await self._gate.acquire(self.account, self.system)
+                await self._gate.acquire(self.account, self._budget)
         except (RemoteError, ConfigError) as problem:  # no token could be got, so nothing was sent
             return _not_sent(str(problem), auth_failed=isinstance(problem, AuthFailed))
         except TimeoutError:
@@ -359,7 +363,7 @@ class Transport:
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as problem:
             outcome = AttemptOutcome.NOT_APPLIED if never_left(problem) else AttemptOutcome.UNKNOWN
             return await self._unanswered(request, outcome, failure_words(problem))
-        self._slow_down(reply.status, retry_after_seconds(reply.headers, reply.at))
+        self._slow_down(reply.status, limit_wait_seconds(reply.status, reply.headers, reply.at))
         result = classify(
             reply, judge, content_type_ok=content_type_ok, limited_before_execute=self._limited_before_execute
         )

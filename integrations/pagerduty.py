@@ -38,8 +38,11 @@ LOOK_SECONDS = 5.0
 class PagerDuty:
     """One PagerDuty service. `events` is the transport to Events v2 (no credentials), `rest` the one to REST v2.
 
-    `sender` is the e-mail address of the PagerDuty user on whose behalf REST writes are made.
+    `sender` is the e-mail address of the PagerDuty user on whose behalf REST writes are made. Give `events` the budget
+    `EVENTS_BUDGET`: the two APIs are limited apart, and a REST API that is used up must not hold back a page.
     """
+
+    EVENTS_BUDGET = "pagerduty-events"
 
     def __init__(
         self,

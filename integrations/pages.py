@@ -2,7 +2,8 @@
 
 A list read by offset while somebody deletes from it skips rows without a word. So consecutive pages overlap by a few
 rows that must be the same in both, ids must run in one direction, and at the end the number of distinct ids must be the
-total that the remote names. When they are not, the list is read again; when that does not help the listing says so.
+total that the remote names. When they are not, the list is read again; when that does not help the listing says so. A
+remote that does not sort by id when asked is believed after two readings that agree from the first row to the last.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class _Reading(Generic[T]):
     digests: list[str]
     problem: str = ""
     moved: bool = False
+    sorted: bool = True
 
 
 async def read_by_offset(
@@ -53,10 +55,14 @@ async def read_by_offset(
 ) -> Listing[T]:
     """The whole list through `fetch(offset, limit)`. Raises only when the very first page cannot be read."""
     reading: _Reading[T] = _Reading({}, [])
+    before: list[int] | None = None
     for _ in range(READINGS):
         reading = await _read_once(fetch, descending)
-        if not reading.moved:
+        if not reading.moved and (reading.sorted or list(reading.rows) == before):
             break
+        before = None if reading.moved else list(reading.rows)
+    else:
+        reading.problem = reading.problem or "the remote sorts it otherwise, and no two readings agreed"
     return Listing(
         items=tuple(reading.rows.values()),
         complete=not reading.problem,
@@ -80,9 +86,11 @@ async def _read_once(fetch: Callable[[int, int], Awaitable[OffsetPage[T]]], desc
             return reading
         reading.digests.append(page.digest)
         ids = [ref for ref, _ in page.rows]
-        if ids != sorted(set(ids), reverse=descending) or ids[: len(tail)] != tail:
+        new = set(ids[len(tail) :])
+        if ids[: len(tail)] != tail or len(new) != len(ids) - len(tail) or not new.isdisjoint(reading.rows):
             reading.problem, reading.moved = "the list moved while it was read", True
             return reading
+        reading.sorted = reading.sorted and ids == sorted(ids, reverse=descending)
         reading.rows.update(page.rows)
         if page.total is None:
             reading.problem = "the remote names no total, so a gap would not show"

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import PAGE, OffsetPage, read_by_offset
-from recovery.errors import AuthFailed, ConfigError, Refused, RemoteError, Unavailable
+from recovery.errors import AuthFailed, BadReply, ConfigError, Refused, RemoteError, Unavailable
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult, digest_of
 from recovery.ports import Automation, Campaign, CampaignContent, CampaignReport, Contact, Listing, Tag
 
@@ -33,11 +33,15 @@ _MESSAGE_PARTS = ("subject", "fromname", "fromemail", "reply2", "html", "text", 
 class Pro2Client:
     """Campaigns, contacts and tags of one account: the `CampaignDesk` and the `ContactDesk`.
 
-    `time_zone` is the account's IANA zone: v1 takes and gives wall-clock times in it.
+    `time_zone` is the account's IANA zone: v1 takes and gives wall-clock times in it. `v1_key` is the key for a v1 that
+    does not read the header; it then stands in the URLs of v1 calls, and evidence shows it as withheld.
     """
 
-    def __init__(self, transport: Transport, time_zone: str, proven: CapabilityManifest | None = None) -> None:
+    def __init__(
+        self, transport: Transport, time_zone: str, proven: CapabilityManifest | None = None, v1_key: str = ""
+    ) -> None:
         self._http = transport
+        self._v1_query = {"api_output": "json"} | ({"api_key": v1_key} if v1_key else {})
         self._proven = proven or CapabilityManifest(transport.system)
         try:
             self._zone = ZoneInfo(time_zone)
@@ -69,7 +73,7 @@ class Pro2Client:
     async def campaigns(self, *, newest_first: bool = False) -> Listing[Campaign]:
         """Every campaign, all pages of 100 in the order of their ids."""
         order = {"orders[id]": "DESC" if newest_first else "ASC"}
-        return await self._listing("campaigns", "campaigns", self._campaign, order, descending=newest_first)
+        return await self._listing("campaigns", "campaigns", self._listed, order, descending=newest_first)
 
     async def campaign(self, ref: str) -> Campaign:
         """One campaign read fresh by id."""
@@ -229,13 +233,18 @@ class Pro2Client:
         Not complete when the count that the platform named at the start is not the number read: somebody was tagged
         or untagged meanwhile.
         """
+        found = await self._members(tag_ref, {"status": -1})  # an unsubscribed contact carries tags too
+        # A platform that does not know -1 as "any status" shows nobody; what it shows unasked is then the better one.
+        return found if found.items or not found.complete else await self._members(tag_ref, {})
+
+    async def _members(self, tag_ref: str, narrowed: dict[str, int]) -> Listing[Contact]:
         rows: dict[int, Contact] = {}
         digests: list[str] = []
         total: int | None = None
         above, problem = 0, f"the list did not end within {MAX_MEMBER_PAGES} pages"
         for _ in range(MAX_MEMBER_PAGES):
             try:
-                page = await self._member_page(tag_ref, above)
+                page = await self._member_page(tag_ref, above, narrowed)
             except RemoteError as failure:
                 if not digests:
                     raise
@@ -257,9 +266,9 @@ class Pro2Client:
         items = tuple(rows.values())
         return Listing(items, not problem, self._http.clock.now(), problem, tuple(digests))
 
-    async def _member_page(self, tag_ref: str, above: int) -> Fields:
+    async def _member_page(self, tag_ref: str, above: int, narrowed: dict[str, int]) -> Fields:
         query: dict[str, str | int] = {"tagid": tag_ref, "id_greater": above, "orders[id]": "ASC", "limit": PAGE}
-        query["status"] = -1  # every list status: an unsubscribed contact carries tags too
+        query |= narrowed
         return await self._http.record("contacts", "/api/3/contacts", params=query)
 
     async def tag_link(self, contact_ref: str, tag_ref: str) -> str:
@@ -313,13 +322,42 @@ class Pro2Client:
 
         return await read_by_offset(fetch, self._http.clock, descending=descending)
 
+    def _listed(self, row: Fields) -> Campaign:
+        """A row of the list; one that cannot be read is kept with the reason, and nothing acts on it."""
+        try:
+            return self._campaign(row)
+        except BadReply as problem:
+            known = {name: row.values.get(name) for name in ("name", "type", "sdate", "scheduleddate")}
+            readable = {name: value for name, value in known.items() if isinstance(value, str)}
+            try:
+                due = self._due(replace(row, values=readable))
+            except BadReply:
+                due = None
+            return Campaign(
+                ref=row.ref("id"),
+                name=readable.get("name", ""),
+                type=readable.get("type", ""),
+                status="",
+                sdate=due,
+                ldate=None,
+                created_at=None,
+                send_amt=0,
+                total_amt=0,
+                digest=row.digest,
+                problem=str(problem),
+            )
+
+    def _due(self, row: Fields) -> datetime | None:
+        """When it is to leave; `scheduleddate` stands in where `sdate` holds nothing."""
+        return row.moment("sdate", self._zone) or row.moment("scheduleddate", self._zone)
+
     def _campaign(self, row: Fields) -> Campaign:
         return Campaign(
             ref=row.ref("id"),
             name=row.text("name", ""),
             type=row.text("type"),
             status=row.text("status"),
-            sdate=row.moment("sdate", self._zone),
+            sdate=self._due(row),
             ldate=row.moment("ldate", self._zone),
             created_at=row.moment("cdate", self._zone),
             modified_at=row.moment("mdate", self._zone),
@@ -348,7 +386,7 @@ class Pro2Client:
                 return None
             return WriteResult(AttemptOutcome.REJECTED, detail=said, auth_failed=_not_authorised(said))
 
-        query = {"api_action": op, "api_output": "json", "id": ref, **wanted}
+        query = {"api_action": op, **self._v1_query, "id": ref, **wanted}
         # v1 is known to label JSON as text/html; that the body parses is proof enough.
         return await self._http.write(
             attempt, f"v1:{op}", "GET", V1, params=query, judge=judge, content_type_ok=lambda _: True
@@ -356,12 +394,13 @@ class Pro2Client:
 
     async def _v1_read(self, action: str, **query: str) -> Fields:
         op = f"v1:{action}"
-        got = await self._http.record(op, V1, params={"api_action": action, "api_output": "json", **query})
+        got = await self._http.record(op, V1, params={"api_action": action, **self._v1_query, **query})
         if got.integer("result_code") == 1:
             return got
         said = got.text("result_message", "no reason given")
         if _not_authorised(said):
-            raise AuthFailed(self._http.system, self._http.account, f"{op}: {said}", "renew the key in the settings")
+            hint = "renew the key in the settings; if v3 takes it, v1 wants it as api_key: set pro2.v1_key_in_url"
+            raise AuthFailed(self._http.system, self._http.account, f"{op}: {said}", hint)
         raise Refused(self._http.system, self._http.account, f"{op}: {said}", "check that the campaign still exists")
 
 

@@ -41,7 +41,8 @@ VENDOR_RATES: Mapping[str, Rate] = {
     "jira": Rate(10.0, 10),  # 20 writes per 2 s on one issue is its tightest limit
     "zendesk": Rate(3.0, 5),
     "slack": Rate(1.0, 3),  # one message per second and channel
-    "pagerduty": Rate(2.0, 10),  # 120 events a minute per integration key
+    "pagerduty": Rate(10.0, 10),  # REST, 960 a minute
+    "pagerduty-events": Rate(2.0, 10),  # 120 events a minute per integration key
     "clickup": Rate(1.5, 10),
     "pendo": Rate(2.0, 5),
     "statuspage": Rate(1.0),

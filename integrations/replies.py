@@ -118,6 +118,46 @@ def retry_after_seconds(headers: Mapping[str, str], now: datetime) -> float | No
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
+TOO_MANY = (429, 420)
+"""Statuspage says 420 where others say 429; nobody says it for anything else."""
+_RESETS = ("ratelimit-reset", "x-ratelimit-reset", "x-rate-limit-reset")
+_UNIX_FROM = 1_000_000_000.0
+
+
+def limit_wait_seconds(status: int, headers: Mapping[str, str], now: datetime) -> float | None:
+    """The wait that a refusal for rate asks for: Retry-After, else the limiter's reset header; None when it says none.
+
+    PagerDuty and Zendesk name the seconds until the reset, ClickUp its Unix time, Jira its ISO 8601 time. The reset
+    counts on a refusal only: Zendesk and PagerDuty send the header with every reply.
+    """
+    wait = retry_after_seconds(headers, now)
+    if wait is not None or status not in TOO_MANY:
+        return wait
+    for name in _RESETS:
+        text = headers.get(name, "").strip()
+        wait = _until(text, now) if text else None
+        if wait is not None:
+            return wait
+    return None
+
+
+def _until(text: str, now: datetime) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            return None
+        number = moment.timestamp()
+    if not math.isfinite(number):
+        return None
+    seconds = number - now.timestamp() if number >= _UNIX_FROM else number
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_SECONDS)
+
+
 def classify(
     reply: Reply,
     judge: Judge,
@@ -129,8 +169,8 @@ def classify(
     status = reply.status
     if 200 <= status < 300:
         return _judged(reply, judge, content_type_ok)
-    wait = retry_after_seconds(reply.headers, reply.at)
-    if status == 429 or (status == 503 and wait is not None):
+    wait = limit_wait_seconds(status, reply.headers, reply.at)
+    if status in TOO_MANY or (status == 503 and wait is not None):
         outcome = AttemptOutcome.NOT_APPLIED if limited_before_execute else AttemptOutcome.UNKNOWN
         return WriteResult(outcome, detail=f"{status} rate limited: {reason_of(reply)}", retry_after_seconds=wait)
     if status == 401:
@@ -203,10 +243,17 @@ def _said(value: Any, depth: int = 0) -> str:
     if isinstance(value, dict):
         known = [value[name] for name in _SPEAKING if value.get(name)]
         if known:
-            return "; ".join(dict.fromkeys(filter(None, (_said(item, depth + 1) for item in known))))
+            said = "; ".join(dict.fromkeys(filter(None, (_said(item, depth + 1) for item in known))))
+            return f"{_code_of(value, said)}{said}"
         texts = (f"{name}: {item}" for name, item in value.items() if isinstance(item, str))
         return "; ".join(chain(texts)) if depth else json.dumps(value)
     return ""
+
+
+def _code_of(error: Mapping[str, Any], said: str) -> str:
+    """The error's number as Meta writes it before most of its messages, where the message leaves it out."""
+    code = error.get("code")
+    return f"(#{code}) " if isinstance(code, int) and not isinstance(code, bool) and f"#{code})" not in said else ""
 
 
 def _line(text: str, length: int = 300) -> str:

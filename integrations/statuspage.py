@@ -10,7 +10,6 @@ Source: https://developer.statuspage.io
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
@@ -105,12 +104,7 @@ class Statuspage:
         if len(draft.name) > LONGEST_NAME or len(draft.body) > LONGEST_BODY:
             detail = f"the name may have {LONGEST_NAME} and the text {LONGEST_BODY} characters"
             return WriteResult(AttemptOutcome.REJECTED, detail=detail)
-        result = await self._transport.write(attempt, op, method, path, judge=judge, json={"incident": body})
-        if result.exchange is not None and result.exchange.status == 420:
-            limited = self._proven.limits_before_executing
-            outcome = AttemptOutcome.NOT_APPLIED if limited else AttemptOutcome.UNKNOWN
-            return replace(result, outcome=outcome, detail="420 rate limited")
-        return result
+        return await self._transport.write(attempt, op, method, path, judge=judge, json={"incident": body})
 
     async def _pages(self, op: str, path: str, size: str, most: int, *, whole: bool) -> list[Fields]:
         """Incidents page by page; BadReply when a page repeats, or when `whole` and the list does not end."""

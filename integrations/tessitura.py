@@ -13,7 +13,7 @@ from datetime import datetime, tzinfo
 from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from integrations.http import CapabilityManifest, Fields, Transport
+from integrations.http import CapabilityManifest, Fields, Reply, Transport
 from recovery.errors import AuthFailed, BadReply, ConfigError, NotFound, RemoteError
 from recovery.ports import Constituent, Listing, TessituraList
 
@@ -75,9 +75,10 @@ class TessituraClient:
         for page in range(1, MAX_PAGES):
             body = {"MyListsOnly": False, "ShowEmpty": True, "SearchText": name, "Page": page, "PageSize": BATCH}
             reply = await self._http.read("list_search", "POST", "/Reporting/Lists/Search", json=body)
-            rows = self._http.rows("list_search", reply)
-            found.update((row.integer("Id"), self._list(row)) for row in rows)
-            if len(rows) < BATCH or len(found) >= _header_total(reply.headers):
+            before, total = len(found), _header_total(reply.headers)
+            found.update((row.integer("Id"), self._list(row)) for row in self._rows("list_search", reply))
+            # The server may give fewer rows a page than were asked for, so a short page is no end.
+            if len(found) == before or 0 < total <= len(found):
                 break
         return tuple(found.values())
 
@@ -109,7 +110,7 @@ class TessituraClient:
         """Ids of the list's stored contents, through `Contents`, or page by page where that is barred or too long."""
         try:
             reply = await self._http.read("contents", "GET", f"/Reporting/Lists/{int(list_ref)}/Contents")
-            owners = [row.integer("ConstituentId") for row in self._http.rows("contents", reply)]
+            owners = [row.integer("ConstituentId") for row in self._rows("contents", reply)]
         except (AuthFailed, BadReply, NotFound):
             return await self._result_members(list_ref)
         return list(dict.fromkeys(owners)), [reply.digest], ""
@@ -117,17 +118,18 @@ class TessituraClient:
     async def _result_members(self, list_ref: int) -> tuple[list[int], list[str], str]:
         owners: dict[int, None] = {}
         digests: list[str] = []
-        total = 0
+        total = read = 0
         for page in range(1, MAX_PAGES):
             body = {"Page": page, "PageSize": RESULTS_PAGE, "DisableListGenerate": True}
             reply = await self._http.read("results", "POST", f"/Reporting/Lists/{int(list_ref)}/Results", json=body)
-            rows = self._http.rows("results", reply)
+            rows = self._rows("results", reply)
             digests.append(reply.digest)
             if total and _header_total(reply.headers) != total:
                 return list(owners), digests, "the list changed while it was read"
             total = _header_total(reply.headers)
             owners.update((_owner(row), None) for row in rows)
-            if not rows or page * RESULTS_PAGE >= total:
+            read += len(rows)
+            if not rows or read >= total:
                 break
         problem = "" if len(owners) == total else f"Tessitura counts {total} and {len(owners)} were read"
         return list(owners), digests, problem
@@ -147,7 +149,7 @@ class TessituraClient:
         reply = await self._http.read("electronic_addresses", "GET", "/CRM/ElectronicAddresses", params=query)
         now = self._http.clock.now()
         chosen: dict[int, tuple[bool, str]] = {}
-        for row in self._http.rows("electronic_addresses", reply):
+        for row in self._rows("electronic_addresses", reply):
             owner, primary = row.record("Constituent").integer("Id"), row.flag("PrimaryIndicator", False)
             if not self._usable(row, filters, now) or (owner in chosen and (chosen[owner][0] or not primary)):
                 continue
@@ -165,6 +167,10 @@ class TessituraClient:
             and (wanted is None or (kind is not None and kind.maybe_integer("Id") == wanted))
             and (ends_at is None or ends_at > now)
         )
+
+    def _rows(self, op: str, reply: Reply) -> list[Fields]:
+        """The rows of a reply; 204 is Tessitura's word for none."""
+        return [] if reply.status == 204 else self._http.rows(op, reply)
 
     def _list(self, row: Fields) -> TessituraList:
         return TessituraList(

@@ -276,6 +276,8 @@ class Zendesk:
             page = await self._read(op, path, wanted)
             pages.append(page)
             meta = page.maybe_record("meta")
+            if meta is None and page.text("next_page", ""):
+                raise self._transport.bad(op, "the list goes on, and not by cursors as was asked")
             if meta is None or not meta.flag("has_more", False):
                 return pages
             cursor = meta.ref("after_cursor")

@@ -16,7 +16,6 @@ from integrations.http import Sockets, Transport
 from integrations.meta import MetaClient
 from integrations.netcore import NetcoreClient
 from integrations.oauth import OAuth, TokenFile, token_transport
-from integrations.rate import TokenBuckets
 from integrations.smtp import Smtp
 from integrations.zendesk import Zendesk
 from integrations.zendesk_search import ZendeskSearch
@@ -31,10 +30,10 @@ from recovery.model import System
 from recovery.panel_ports import Panel, PanelBook, PanelDesk
 from recovery.playbook import Playbook
 from recovery.playbook_file import find_playbook, read_toml
-from recovery.ports import Keep, Tell
+from recovery.ports import Keep, RateGate, Tell
 from recovery.settings import Settings, reveal
 from recovery.settings_remotes import PanelSettings, SecretAt, ZendeskSettings
-from recovery.wiring import Systems, desk_rates, open_systems, silent
+from recovery.wiring import Systems, open_systems, rate_gate, silent
 from recovery.witness import Tape
 
 # Names no account, because none can have an empty name: `open_systems` then opens the ledger and the desks alone.
@@ -73,7 +72,7 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
         make = _Maker(
             systems,
             sockets,
-            TokenBuckets(systems.clock, per_account=desk_rates(settings), tell=tell),
+            rate_gate(settings, systems.clock, systems.ledger, tell),
             Tape(systems.ledger.keep),
         )
         # A key of its own: an attestation must not be verifiable with, or reveal anything about, the marker key.
@@ -96,7 +95,7 @@ class _Maker:
 
     systems: Systems
     sockets: Sockets
-    gate: TokenBuckets
+    gate: RateGate
     tape: Tape
 
     @property

@@ -11,7 +11,6 @@ from integrations.clickup import ClickUp
 from integrations.http import Sockets, Transport
 from integrations.pagerduty import PagerDuty
 from integrations.pendo import Pendo
-from integrations.rate import TokenBuckets
 from integrations.statuspage import Statuspage
 from recovery.act import Runner
 from recovery.case_wiring import open_case_systems
@@ -20,10 +19,10 @@ from recovery.desk.perform import Outbox
 from recovery.desk.settings import DeskSettings, load_desk
 from recovery.errors import ConfigError
 from recovery.model import System
-from recovery.ports import Tell
+from recovery.ports import RateGate, Tell
 from recovery.settings import Settings, reveal
 from recovery.settings_remotes import SecretAt
-from recovery.wiring import Systems, desk_rates, silent
+from recovery.wiring import Systems, rate_gate, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> Async
             settings,
             case.systems,
             sockets,
-            TokenBuckets(case.systems.clock, per_account=desk_rates(settings), tell=tell),
+            rate_gate(settings, case.systems.clock, case.systems.ledger, tell),
         )
         c = case.desks
         yield DeskSystems(
@@ -78,7 +77,7 @@ class _Maker:
     settings: Settings
     systems: Systems
     sockets: Sockets
-    gate: TokenBuckets
+    gate: RateGate
 
     def pager(self) -> PagerDuty | None:
         """Who wakes people, if configured."""
@@ -88,7 +87,9 @@ class _Maker:
         routing_key = self._secret(named.routing_key, "pagerduty.routing_key")
         token = self._secret(named.token, "pagerduty.token")
         return PagerDuty(
-            events=self._transport(System.PAGERDUTY, named.events_url, {}, (routing_key, token)),
+            events=self._transport(
+                System.PAGERDUTY, named.events_url, {}, (routing_key, token), PagerDuty.EVENTS_BUDGET
+            ),
             rest=self._transport(System.PAGERDUTY, named.rest_url, PagerDuty.credentials(token), (routing_key, token)),
             routing_key=routing_key,
             service=named.service,
@@ -124,7 +125,9 @@ class _Maker:
     def _secret(self, at: SecretAt, field: str) -> str:
         return reveal(at, self.settings, field).get_secret_value()
 
-    def _transport(self, system: System, url: str, headers: Mapping[str, str], secrets: tuple[str, ...]) -> Transport:
+    def _transport(
+        self, system: System, url: str, headers: Mapping[str, str], secrets: tuple[str, ...], budget: str = ""
+    ) -> Transport:
         return Transport(
             system=system.value,
             account="",
@@ -135,4 +138,5 @@ class _Maker:
             gate=self.gate,
             keep=self.systems.ledger.keep,
             secrets=secrets,
+            budget=budget,
         )

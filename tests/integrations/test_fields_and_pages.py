@@ -67,12 +67,24 @@ def test_defaults_stand_for_absent_and_null_only() -> None:
         fields(x=[]).text("x", "-")
 
 
-@given(st.integers(0, 350), st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["add", "drop"])), max_size=4))
-@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 350),
+    st.lists(st.tuples(st.integers(0, 9), st.sampled_from(["add", "drop"])), max_size=4),
+    st.sampled_from(["sorted", "newest first", "by name"]),
+)
+@settings(max_examples=90, deadline=None)
 def test_a_list_called_complete_holds_everything_that_was_there_all_the_time(
-    count: int, moves: list[tuple[int, str]]
+    count: int, moves: list[tuple[int, str]], order: str
 ) -> None:
-    """Whatever is added or dropped between two pages: the list says that it is not whole, or nothing is missing."""
+    """Whatever is added or dropped between two pages: the list says that it is not whole, or nothing is missing.
+
+    That holds for a remote that does not sort by id when asked, too.
+    """
+    shown = {
+        "sorted": sorted,
+        "newest first": lambda x: sorted(x, reverse=True),
+        "by name": lambda x: sorted(x, key=str),
+    }
     ids = [n * 10 for n in range(1, count + 1)]
     always = set(ids)
     left = list(moves)
@@ -88,7 +100,7 @@ def test_a_list_called_complete_holds_everything_that_was_there_all_the_time(
                 if new not in ids:
                     ids.append(new)
                     ids.sort()
-        return OffsetPage([(n, n) for n in ids[offset : offset + limit]], len(ids), "digest")
+        return OffsetPage([(n, n) for n in shown[order](ids)[offset : offset + limit]], len(ids), "digest")
 
     listing = asyncio.run(read_by_offset(fetch, SteppedClock()))
     assert len(set(listing.items)) == len(listing.items)
@@ -96,6 +108,31 @@ def test_a_list_called_complete_holds_everything_that_was_there_all_the_time(
         assert always <= set(listing.items)
     elif len(moves) <= 1:
         raise AssertionError("one change is read again, not given up")
+
+
+@pytest.mark.parametrize("descending", [False, True])
+async def test_a_remote_that_keeps_another_order_is_believed_after_two_readings_that_agree(descending: bool) -> None:
+    ids, offsets = [5, 1, 9, *range(20, 250)], []
+
+    async def fetch(offset: int, limit: int) -> OffsetPage[int]:
+        offsets.append(offset)
+        return OffsetPage([(n, n) for n in ids[offset : offset + limit]], len(ids), "digest")
+
+    listing = await read_by_offset(fetch, SteppedClock(), descending=descending)
+    assert (listing.items, listing.complete) == (tuple(ids), True)
+    assert offsets.count(0) == 2
+
+
+async def test_a_remote_that_shuffles_is_not_believed() -> None:
+    ids = list(range(50))
+
+    async def fetch(offset: int, limit: int) -> OffsetPage[int]:
+        ids.insert(0, ids.pop())
+        return OffsetPage([(n, n) for n in ids], len(ids), "digest")
+
+    listing = await read_by_offset(fetch, SteppedClock())
+    assert not listing.complete
+    assert "no two readings agreed" in listing.problem
 
 
 def test_pages_overlap_by_less_than_a_page() -> None:

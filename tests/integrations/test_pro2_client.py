@@ -78,6 +78,12 @@ async def test_the_platforms_no_date_is_no_date(nothing: str | None) -> None:
     assert (await client.campaign("7")).ldate is None
 
 
+async def test_a_send_time_that_stands_in_scheduleddate_alone_is_one() -> None:
+    row = {**ROW, "sdate": None, "scheduleddate": "2026-03-01T10:00:00-05:00"}
+    client, _ = client_of(one({"campaign": row}))
+    assert (await client.campaign("7")).sdate == datetime(2026, 3, 1, 15, tzinfo=UTC)
+
+
 async def test_a_status_nobody_knows_is_kept_as_it_is() -> None:
     client, _ = client_of(one({"campaign": {**ROW, "status": "12"}}))
     assert (await client.campaign("7")).status == "12"
@@ -344,6 +350,26 @@ async def test_a_page_that_comes_again_ends_the_reading() -> None:
     listing = await client.members("9")
     assert not listing.complete
     assert len(bench.requests) == 2
+
+
+async def test_a_platform_that_does_not_know_status_minus_one_still_shows_who_carries_the_tag() -> None:
+    everyone = crowd([3, 8])
+
+    def remote(request: httpx.Request) -> httpx.Response:
+        if request.url.params.get("status") == "-1":
+            return httpx.Response(200, json={"contacts": [], "meta": {"total": "0"}})
+        return everyone(request)
+
+    client, bench = client_of(remote)
+    listing = await client.members("9")
+    assert ([c.ref for c in listing.items], listing.complete) == (["3", "8"], True)
+    assert bench.requests[0].url.params["status"] == "-1"
+
+
+async def test_tags_may_come_in_any_order() -> None:
+    rows = [{"id": "9", "tag": "Spring 2026"}, {"id": "2", "tag": "spring"}]
+    client, _ = client_of(one({"tags": rows, "meta": {"total": "2"}}))
+    assert await client.find_tag("Summer") is None
 
 
 async def test_a_tag_is_found_by_its_exact_name_only() -> None:

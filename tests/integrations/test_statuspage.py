@@ -118,3 +118,11 @@ async def test_statuspages_own_420_means_too_many(
 
     client, one = statuspage_client(bench, answer, limits_before_executing=proven)
     assert (await client.create(status_draft(), one.attempt())).outcome is outcome
+
+
+async def test_a_420_slows_reads_down_and_is_tried_again(bench: Callable[..., Any]) -> None:
+    left = [httpx.Response(420, headers={"Retry-After": "4"}), httpx.Response(200, json=[])]
+    client, one = statuspage_client(bench, lambda _: left.pop(0))
+    await client.ping()
+    assert one.gate.penalties == [4.0]
+    assert 4.0 <= one.clock.slept[0] < 7

@@ -164,6 +164,51 @@ async def test_lists_are_searched_over_all_pages() -> None:
     assert len(bench.requests) == 2
 
 
+@pytest.mark.parametrize("counted", [True, False])
+async def test_a_server_that_gives_fewer_rows_a_page_than_asked_for_is_read_to_its_end(counted: bool) -> None:
+    """PageSize may be capped, and the headers may be lost behind a gateway."""
+    rows = [{**SUMMARY, "Id": n} for n in range(1, 120)]
+
+    def remote(request: httpx.Request) -> httpx.Response:
+        page = json.loads(request.content)["Page"]
+        headers = {"X-Total-Count": str(len(rows))} if counted else {}
+        return httpx.Response(200, json=rows[(page - 1) * 50 :][:50], headers=headers)
+
+    client, _ = client_of(remote)
+    assert len(await client.find_lists("Members")) == 119
+
+
+async def test_results_in_pages_of_the_servers_own_size_are_read_to_their_end() -> None:
+    members = list(range(1, 251))
+
+    def remote(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/Contents"):
+            return httpx.Response(403, json=[{"Description": "no right"}])
+        if request.url.path.endswith("/Results"):
+            page = members[(json.loads(request.content)["Page"] - 1) * 100 :][:100]
+            rows = [{"customer_no": m} for m in page]
+            return httpx.Response(200, json=rows, headers={"X-Total-Count": "250"})
+        return httpx.Response(204)
+
+    client, _ = client_of(remote)
+    listing = await client.constituents(5, {})
+    assert (len(listing.items), listing.complete) == (250, True)
+
+
+async def test_no_content_is_an_empty_list() -> None:
+    client, _ = client_of(lambda r: httpx.Response(204))
+    listing = await client.constituents(5, {})
+    assert (listing.items, listing.complete) == ((), True)
+
+
+async def test_times_with_seven_digits_as_dot_net_writes_them_are_read() -> None:
+    row = {**SUMMARY, "LastUsedDateTime": "2026-03-01T10:00:00.1234567-05:00"}
+    client, _ = client_of(lambda r: httpx.Response(200, json=row))
+    found = (await client.list_summary(5)).last_used_at
+    assert found is not None
+    assert found.isoformat() == "2026-03-01T15:00:00.123456+00:00"
+
+
 @pytest.mark.parametrize(
     ("body", "healthy"),
     [

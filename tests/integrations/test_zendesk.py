@@ -237,3 +237,11 @@ async def test_an_id_cannot_walk_the_path(bench: Callable[..., Any]) -> None:
     with pytest.raises(NotFound):
         await zendesk.ticket("7/../../users/me")
     assert one.requests[0].url.raw_path.startswith(b"/api/v2/tickets/7%2F..%2F..%2Fusers%2Fme?")
+
+
+async def test_a_list_that_goes_on_in_another_way_than_was_asked_is_a_bad_reply(bench: Callable[..., Any]) -> None:
+    """Audits that are not all read could hide our own comment, which would then be written twice."""
+    body = {"audits": [], "next_page": "https://x.zendesk.com/api/v2/tickets/7/audits.json?page=2"}
+    client, _ = zendesk_client(bench, lambda _: httpx.Response(200, json=body))
+    with pytest.raises(BadReply, match="goes on"):
+        await client.has_comment("7", MARKER)
