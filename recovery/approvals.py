@@ -12,7 +12,7 @@ from datetime import datetime
 
 from recovery.errors import RefusedError
 from recovery.model import Approval, Harm, Plan, PlanItem, Remedy
-from recovery.policy import Policy
+from recovery.policy import People, Policy, person
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,12 @@ class Consent:
     missing: str = ""
 
 
-def person(name: str) -> str:
-    """One person's name, however it was typed: two spellings are not two approvers."""
-    return " ".join(name.split()).casefold()
+BY_POLICY = " (--yes, policy)"
+
+
+def approver(by: str) -> str:
+    """The person behind a recorded approval; with `--yes` that is who started the run."""
+    return by.removesuffix(BY_POLICY)
 
 
 def reach_of(items: Sequence[PlanItem]) -> int:
@@ -47,7 +50,12 @@ def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: date
     """The items that enough named people approved while the plan was alive."""
     if now >= plan.expires_at:
         return Consent(frozenset(), f"the plan expired at {plan.expires_at:%Y-%m-%d %H:%M} UTC; make a new one")
-    good = [a for a in approvals if a.plan_digest == plan.digest and a.by.strip()]
+    # Asked again here, because the list of approvers may have changed since the approval was recorded.
+    good = [
+        a
+        for a in approvals
+        if a.plan_digest == plan.digest and a.by.strip() and People.may(policy.people.approve, approver(a.by))
+    ]
     wanted = {i.slot.key: i for i in acting(plan)}
     by_item = {key: {person(a.by) for a in good if not a.items or key in a.items} for key in wanted}
     approved = [wanted[k] for k, people in by_item.items() if people]

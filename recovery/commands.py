@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recovery.approvals import acting, reach_of, refuse_yes, unattended
+from recovery.approvals import BY_POLICY, acting, reach_of, refuse_yes, unattended
 from recovery.errors import AllclearError, UsageError
 from recovery.model import Approval, ItemOutcome, OutageWindow, Plan, iso
 from recovery.operate import (
@@ -308,7 +308,7 @@ async def _approve_unattended(systems: Systems, made: Plan, starter: str) -> Non
         await systems.ledger.approve(
             Approval(
                 made.digest,
-                f"{starter} (--yes, policy)",
+                f"{starter}{BY_POLICY}",
                 systems.clock.now(),
                 reach_of(items),
                 True,

@@ -75,10 +75,22 @@ class Ledger(Session):
     async def approve(self, approval: Approval) -> None:
         """Record a named person's consent.
 
-        RefusedError: plan unknown, empty or expired; nobody named; an item not of the plan; a caveat not acknowledged;
-        `recipients` is not what the approved H3 items reach.
+        RefusedError: plan unknown, empty, expired or rejected; nobody named, or nobody who may approve; an item not of
+        the plan; a caveat not acknowledged; `recipients` is not what the approved H3 items reach.
         """
         await self._write(partial(plans.approve, given=approval))
+
+    async def reject(self, digest: str, by: str, at: datetime, reason: str) -> None:
+        """Record a named person's no with its reason: from then on the plan neither starts nor takes approvals."""
+        await self._write(partial(plans.reject, digest=digest, by=by, at=at, reason=reason))
+
+    async def rejection(self, digest: str) -> str:
+        """Who rejected the plan and why, or ""."""
+        return await self._read(plans.rejection, digest)
+
+    async def start(self, digest: str, by: str, at: datetime) -> None:
+        """Record who starts a run of the plan. RefusedError when it was rejected or this person may not start one."""
+        await self._write(partial(plans.start, digest=digest, by=by, at=at))
 
     async def approvals(self, digest: str) -> tuple[Approval, ...]:
         """The plan's approvals, oldest first."""

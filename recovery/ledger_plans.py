@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, select, update
 
+from recovery.approvals import approver
 from recovery.errors import LedgerConflict, RefusedError, UsageError
 from recovery.ledger_actions import FREE
 from recovery.ledger_codec import (
@@ -18,12 +20,15 @@ from recovery.ledger_codec import (
     encode_plan,
     encode_question,
 )
+from recovery.ledger_records import append, stream
 from recovery.ledger_rows import ItemRow
 from recovery.ledger_schema import action, answer, approval, from_micros, item, plan, plan_item, to_micros
 from recovery.ledger_work import Record, Work, storable
 from recovery.model import ActionState, Answer, Approval, Harm, ItemOutcome, Plan, PlanItem, Question
 
 SHORTEST_PREFIX = 6
+PLAN_STREAM = "plan"
+REJECTED = "rejected"
 # What a newer plan changes of an item that is known; its generation only rises by a person.
 RENEWED = ("name", "verdict", "remedy", "outcome", "reason", "question", "plan_digest", "incident", "updated_at")
 
@@ -69,10 +74,12 @@ def latest_plan(connection: Connection, incident: str | None) -> Plan | None:
 
 def approve(work: Work, given: Approval) -> None:
     """Record a consent that covers what it claims to cover."""
-    body = work.execute(select(plan.c.body).where(plan.c.digest == given.plan_digest)).scalar()
+    body = _body(work, given.plan_digest)
     if body is None:
         raise RefusedError(f"no plan has the digest {given.plan_digest[:12]}", "make and save the plan first")
+    work.check_person(work.site.people.approve, approver(given.by), "approve a plan")
     _check_approval(given, decode_plan(body))
+    _refuse_rejected(work, given.plan_digest)
     values = {
         "id": secrets.randbits(62),
         "plan_digest": given.plan_digest,
@@ -84,6 +91,44 @@ def approve(work: Work, given: Approval) -> None:
         "reason": storable(given.reason),
     }
     work.execute(approval.insert(), values)
+
+
+def reject(work: Work, digest: str, by: str, at: datetime, reason: str) -> None:
+    """Record that a person will not have this plan; it stands against every approval, before and after."""
+    if not by.strip() or not reason.strip():
+        raise RefusedError("a rejection needs a name and a reason", "give both")
+    if _body(work, digest) is None:
+        raise RefusedError(f"no plan has the digest {digest[:12]}", "`allclear status` shows the last one")
+    work.check_person(work.site.people.approve, by, "reject a plan")
+    append(work, f"{PLAN_STREAM}/{digest}", REJECTED, by, at, {"reason": reason}, None)
+
+
+def start(work: Work, digest: str, by: str, at: datetime) -> None:
+    """Record who starts a run of the plan."""
+    work.check_person(work.site.people.start, by, "start a recovery")
+    _body(work, digest)
+    _refuse_rejected(work, digest)
+    append(work, f"{PLAN_STREAM}/{digest}", "started", by, at, {}, None)
+
+
+def _body(work: Work, digest: str) -> str | None:
+    """The recorded plan; whoever starts, approves or rejects the same one on PostgreSQL waits until we are done."""
+    query = select(plan.c.body).where(plan.c.digest == digest)
+    return work.execute(query.with_for_update() if work.on_postgresql else query).scalar()
+
+
+def _refuse_rejected(work: Work, digest: str) -> None:
+    refused = rejection(work.connection, digest)
+    if refused:
+        raise RefusedError(f"Plan {digest[:12]} was rejected by {refused}", "make a new plan")
+
+
+def rejection(connection: Connection, digest: str) -> str:
+    """Who rejected the plan and why, or ""."""
+    for event in stream(connection, f"{PLAN_STREAM}/{digest}"):
+        if event.kind == REJECTED:
+            return f"{event.by}: {event.data['reason']}"
+    return ""
 
 
 def _check_approval(given: Approval, made: Plan) -> None:
@@ -251,6 +296,7 @@ def give_answer(work: Work, given: Answer) -> None:
         raise RefusedError(f"item {given.slot_key} is not held", "nothing was asked")
     if not given.by.strip():
         raise RefusedError("an answer needs a name", "say who answers")
+    work.check_person(work.site.people.answer, given.by, "answer what is held")
     if given.choice not in question.choices:
         raise RefusedError(
             f"{given.choice!r} was not offered for {given.slot_key}", "choose one of: " + ", ".join(question.choices)

@@ -224,6 +224,7 @@ def clear_kill(work: Work, by: str) -> None:
     """Turn the row off and record who did it."""
     if not by.strip():
         raise RefusedError("clearing the kill switch needs a name", "say who clears it")
+    work.check_person(work.site.people.clear_stop, by, "switch the kill switch off")
     if work.execute(delete(kill_switch)).rowcount:
         append(work, KILL_STREAM, "off", by, from_micros(work.now), {}, None)
     work.forget_gate()

@@ -21,6 +21,7 @@ from recovery.ledger_files import IntentsLog, Workers, one_at_a_time, read_kill_
 from recovery.ledger_rates import Slots
 from recovery.ledger_work import Site, Work
 from recovery.ledger_writer import Hooks, Tally, Writer
+from recovery.policy import People
 from recovery.ports import Clock
 
 T = TypeVar("T")
@@ -81,17 +82,27 @@ class Session:
         kill_file: Path | None = None,
         read_only: bool = False,
         clock: Clock | None = None,
+        people: People | None = None,
     ) -> Self:
         """Open (and create or migrate, unless `read_only`) the ledger at "sqlite:///path" or "postgresql://...".
 
         `clock` is the one that transports use: `OpenAttempt.send_by_monotonic` is on its `monotonic()`, and on SQLite
-        its `now()` is the ledger's time (PostgreSQL has its own). Folders are created with mode 0700.
+        its `now()` is the ledger's time (PostgreSQL has its own). `people` may start, approve, answer and let go again
+        (else anybody who gives a name). Folders are created with mode 0700.
         Raises ConfigError (URL), LedgerTooNew, LedgerUnavailable.
         """
-        return await asyncio.to_thread(cls._open, url, state_dir, kill_file, read_only, clock)
+        return await asyncio.to_thread(cls._open, url, state_dir, kill_file, read_only, clock, people)
 
     @classmethod
-    def _open(cls, url: str, state_dir: Path, kill_file: Path | None, read_only: bool, clock: Clock | None) -> Self:
+    def _open(
+        cls,
+        url: str,
+        state_dir: Path,
+        kill_file: Path | None,
+        read_only: bool,
+        clock: Clock | None,
+        people: People | None,
+    ) -> Self:
         target = database_url(url)
         try:
             if not read_only:
@@ -99,6 +110,8 @@ class Session:
             workers = Workers(state_dir, alive=not read_only)
             writing, reading = make_engines(target, read_only=read_only)
             site = Site(workers.owner, workers.is_dead, partial(read_kill_file, kill_file))
+            if people is not None:
+                site.people = people
             if clock is not None:
                 site.now, site.monotonic = (lambda: clock.now().timestamp()), clock.monotonic
             ledger = cls(state_dir, site, reading, workers)

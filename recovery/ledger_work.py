@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import TableClause, UpdateBase
 
-from recovery.errors import LedgerConflict
+from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger_bulk import ADD_ACTION, ADD_EVENT, CLOSE_ATTEMPT, KEEP_EVIDENCE, MOVE_ACTION, MOVING, OPEN_ATTEMPT
 from recovery.ledger_files import Intent
 from recovery.ledger_schema import (
@@ -35,6 +35,7 @@ from recovery.ledger_schema import (
     meta,
 )
 from recovery.model import ActionState
+from recovery.policy import People
 
 Record = dict[str, Any]  # one row of `action`, as loaded and then as moved
 
@@ -58,6 +59,7 @@ class Site:
     kill_reason: Callable[[], str]
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    people: People = field(default_factory=People)
 
 
 @dataclass(slots=True)
@@ -108,6 +110,11 @@ class Work:
         found = self.connection.execute(LOOK_POSTGRESQL if self.on_postgresql else LOOK_SQLITE).one()
         self._clock = int(found[0]) if self.on_postgresql else int(self.site.now() * 1_000_000)
         self._gate = Gate(found[1] or self.site.kill_reason(), found[2] or "")
+
+    def check_person(self, allowed: tuple[str, ...], name: str, what: str) -> None:
+        """RefusedError unless the policy lets this person do it: checked in the transaction that does it."""
+        if not People.may(allowed, name):
+            raise RefusedError(f"{name.strip() or 'Nobody'} may not {what}", f"policy.toml names: {', '.join(allowed)}")
 
     def forget_gate(self) -> None:
         """Read the gate again: this transaction changed it."""

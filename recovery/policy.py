@@ -90,6 +90,30 @@ class Limits:
     max_unknowns_in_a_row: int = 2
 
 
+def person(name: str) -> str:
+    """One person's name, however it was typed: two spellings are not two people."""
+    return " ".join(name.split()).casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """Who may do what, by name; an empty list means anybody who gives a name.
+
+    Anybody may stop everything; only letting go again can be kept to some.
+    """
+
+    start: tuple[str, ...] = ()
+    approve: tuple[str, ...] = ()
+    """Approve or reject a plan."""
+    answer: tuple[str, ...] = ()
+    clear_stop: tuple[str, ...] = ()
+
+    @staticmethod
+    def may(allowed: tuple[str, ...], name: str) -> bool:
+        """Whether one of these lists lets this person do it."""
+        return not allowed or person(name) in {person(a) for a in allowed}
+
+
 @dataclass(frozen=True, slots=True)
 class QuietHours:
     """Local hours, half-open, in which nothing that reaches people leaves; start == end means none."""
@@ -106,6 +130,7 @@ class Policy:
     waits: Waits = field(default_factory=Waits)
     limits: Limits = field(default_factory=Limits)
     quiet: QuietHours = field(default_factory=QuietHours)
+    people: People = field(default_factory=People)
     valid_for: timedelta = timedelta(hours=48)
     valid_until: tuple[ValidUntil, ...] = ()
     unattended_accounts: tuple[str, ...] = ()

@@ -110,6 +110,8 @@ class Recovery:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     problems: list[str] = field(default_factory=list)
     alarm: Callable[[str], Awaitable[None]] | None = None
+    objection: Callable[[], Awaitable[str]] | None = None
+    """Asked before each item that acts: who has rejected the plan since the run began, and why; or ""."""
     runner: Runner = field(init=False)
     _not_repaired: dict[str, set[str]] = field(default_factory=dict)
 
@@ -191,8 +193,8 @@ class Recovery:
         account = self.accounts.get(item.slot.account)
         if account is None:
             return held(f"Account {item.slot.account} is not configured here. Who looks after it?")
-        if item.actions and item.slot.key not in self.consent.items:
-            return held(f"Not approved: {self.consent.missing or 'this item is not among those approved'}. Approve it?")
+        if item.actions and (barred := await self._barred(item)):
+            return held(barred)
         answers = tuple(a.choice for a in await self.ledger.answers(item.slot.key))
         context = Context(
             item,
@@ -222,6 +224,14 @@ class Recovery:
                 f"internal error: {type(error).__name__}",
                 Question("Report this; look by hand.", "wait"),
             )
+
+    async def _barred(self, item: PlanItem) -> str:
+        """Why people do not let this item act, as a question; or ""."""
+        if item.slot.key not in self.consent.items:
+            return f"Not approved: {self.consent.missing or 'this item is not among those approved'}. Approve it?"
+        if self.objection is not None and (no := await self.objection()):
+            return f"The plan was rejected by {no}. Make a new one?"
+        return ""
 
     async def _alarm(self, text: str) -> None:
         self.problems.append(text)

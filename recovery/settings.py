@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError, field_validat
 
 from recovery.errors import ConfigError
 from recovery.model import Remedy
-from recovery.policy import Decision, Limits, Policy, QuietHours, ValidUntil, Waits
+from recovery.policy import Decision, Limits, People, Policy, QuietHours, ValidUntil, Waits
 from recovery.settings_remotes import (
     AccountSettings,
     ClickUpSettings,
@@ -158,6 +158,13 @@ class _ValidFile(Strict):
         return value
 
 
+class _PeopleFile(Strict):
+    start: tuple[str, ...] = ()
+    approve: tuple[str, ...] = ()
+    answer: tuple[str, ...] = ()
+    clear_stop: tuple[str, ...] = ()
+
+
 class _UnattendedFile(Strict):
     accounts: tuple[str, ...] = ()
 
@@ -166,6 +173,7 @@ class _PolicyFile(Strict):
     waits: _WaitsFile = _WaitsFile()
     limits: _LimitsFile = _LimitsFile()
     quiet_hours: _QuietFile = _QuietFile()
+    people: _PeopleFile = _PeopleFile()
     valid_for_hours: float = Field(default=48.0, gt=0)
     valid_until: list[_ValidFile] = Field(default_factory=list)
     unattended: _UnattendedFile = _UnattendedFile()
@@ -227,6 +235,7 @@ def load_policy(settings: Settings) -> Policy:
         waits=Waits(**waits),
         limits=Limits(**limits),
         quiet=QuietHours(read.quiet_hours.start, read.quiet_hours.end),
+        people=People(**read.people.model_dump()),
         valid_for=timedelta(hours=read.valid_for_hours),
         valid_until=tuple(ValidUntil(v.account, v.object, v.at, v.reason) for v in read.valid_until),
         unattended_accounts=read.unattended.accounts,
