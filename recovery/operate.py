@@ -120,6 +120,7 @@ class Run:
     async def recover(self) -> RecoverResult:
         """Acts, audits again, adds up, files. Raises RefusedError and LedgerError; the rest is in the result."""
         s = self.systems
+        await s.ledger.start(self.plan.digest, self.starter, s.clock.now())
         agreed = consent(self.plan, await s.ledger.approvals(self.plan.digest), s.policy, s.clock.now(), self.starter)
         if not acting(self.plan):
             agreed = Consent(frozenset(), "")
@@ -136,6 +137,7 @@ class Run:
             switched_off=s.switched_off,
             stop=self.stop,
             alarm=self.alarm,
+            objection=lambda: s.ledger.rejection(self.plan.digest),
         )
         await recovery.run()
         items = await self._items()

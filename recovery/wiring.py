@@ -168,7 +168,8 @@ async def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
     state_dir = settings.path(settings.ledger.state_dir)
     clock = SystemClock(checked_offset(settings))
     kill_file = settings.path(settings.kill_file)
-    return await Ledger.open(url, state_dir, kill_file=kill_file, read_only=read_only, clock=clock)
+    people = load_policy(settings).people
+    return await Ledger.open(url, state_dir, kill_file=kill_file, read_only=read_only, clock=clock, people=people)
 
 
 def kill_switch(settings: Settings) -> Callable[[], str]:
