@@ -15,101 +15,141 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import httpx
+
+from integrations.outgoing import Base, Outgoing
 
 MAX_HEAD_BYTES = 64 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n\x00]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\x00]*)?")
-_UNSAFE = re.compile(rb"[\r\n\x00]")
-_REPLACED = (b"connection", b"accept-encoding")
+_UNSAFE = re.compile(r"[\r\n\x00]")
 
 RawHeaders = list[tuple[bytes, bytes]]
+CLOSING = "Accept-Encoding: identity\r\nConnection: close"
 
 
 class TooLargeError(Exception):
     """The reply passed the size that any reply may have."""
 
 
-class OneShot(httpx.AsyncBaseTransport):
-    """An httpx transport without a pool. `max_body_bytes` bounds a reply's body; a longer one raises TooLargeError."""
+class NoAnswerError(httpx.RemoteProtocolError):
+    """The connection ended before the first byte of an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole reply; `headers` by their names in lower case, the values of a repeated one joined by commas."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def answer_of(status: int, raw: RawHeaders, body: bytes) -> Answer:
+    """The answer with its headers made readable."""
+    headers: dict[str, str] = {}
+    for name, value in raw:
+        key, text = name.decode("ascii").lower(), value.decode("latin-1")
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
+    return Answer(status, headers, body)
+
+
+class OneShot:
+    """Sends without a pool. `max_body_bytes` bounds a reply's body; a longer one raises TooLargeError."""
 
     def __init__(self, context: ssl.SSLContext, max_body_bytes: int) -> None:
         self._context = context
         self._max_body_bytes = max_body_bytes
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send the request once. The time-outs are httpx's: connect, and read as the longest silence, in seconds."""
-        message = _message_of(request)
-        limits = request.extensions.get("timeout", {})
-        reader = _Reader(request.method, self._max_body_bytes, limits.get("read"))
-        transport = await self._connect(request.url, reader, limits.get("connect"))
+    async def exchange(self, request: Outgoing, connect_seconds: float, silence_seconds: float) -> Answer:
+        """Send the request once and read its whole answer. `silence_seconds` is the longest pause in the answer."""
+        message = message_of(request, CLOSING)
+        reader = _Reader(request.method, self._max_body_bytes, silence_seconds)
+        transport = await connect(request.base, reader, self._context, connect_seconds)
         try:
             transport.write(message)
-            status, headers, body = await reader.done
+            return answer_of(*await reader.done)
         finally:
             transport.abort()
-        return httpx.Response(status, headers=headers, content=body)
-
-    async def _connect(self, url: httpx.URL, reader: _Reader, seconds: float | None) -> asyncio.Transport:
-        secure = url.scheme == "https"
-        loop = asyncio.get_running_loop()
-        host = url.raw_host.decode("ascii")
-        try:
-            async with asyncio.timeout(seconds):
-                transport, _ = await loop.create_connection(
-                    lambda: reader,
-                    host,
-                    url.port or (443 if secure else 80),
-                    ssl=self._context if secure else None,
-                    server_hostname=host if secure else None,
-                )
-        except TimeoutError as problem:
-            raise httpx.ConnectTimeout("no connection in time") from problem
-        except OSError as problem:  # name not found, refused, unreachable, and every TLS failure
-            raise httpx.ConnectError("could not connect") from problem
-        return transport
 
 
-def _message_of(request: httpx.Request) -> bytes:
-    target = request.url.raw_path or b"/"
-    fields = [(name, value) for name, value in request.headers.raw if name.lower() not in _REPLACED]
-    fields += [(b"Accept-Encoding", b"identity"), (b"Connection", b"close")]
-    if _UNSAFE.search(target) or any(_UNSAFE.search(name + value) for name, value in fields):
+async def connect(base: Base, reader: _Reader, context: ssl.SSLContext, seconds: float) -> asyncio.Transport:
+    """A connection to the host; `httpx.ConnectTimeout` or `httpx.ConnectError` when there is none."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(seconds):
+            transport, _ = await loop.create_connection(
+                lambda: reader,
+                base.host,
+                base.port or (443 if base.secure else 80),
+                ssl=context if base.secure else None,
+                server_hostname=base.host if base.secure else None,
+            )
+    except TimeoutError as problem:
+        raise httpx.ConnectTimeout("no connection in time") from problem
+    except OSError as problem:  # name not found, refused, unreachable, and every TLS failure
+        raise httpx.ConnectError("could not connect") from problem
+    return transport
+
+
+def message_of(request: Outgoing, ending: str) -> bytes:
+    """The request's bytes, `ending` in place of what it says of the connection and of packed bodies."""
+    fields = [
+        f"{name}: {value}"
+        for name, value in request.fields.items()
+        if name.lower() not in ("connection", "accept-encoding")
+    ]
+    if _UNSAFE.search(request.target) or any(_UNSAFE.search(field) for field in fields):
         raise httpx.LocalProtocolError("a header or the target holds a line end")
-    lines = [b"%s %s HTTP/1.1" % (request.method.encode("ascii"), target), *(b"%s: %s" % field for field in fields)]
-    return b"\r\n".join(lines) + b"\r\n\r\n" + request.content
+    if request.sized:
+        fields.append(f"Content-Length: {len(request.content)}")
+    head = f"{request.method} {request.target or '/'} HTTP/1.1\r\nHost: {request.base.named}\r\n"
+    return (head + "\r\n".join([*fields, ending]) + "\r\n\r\n").encode("ascii") + request.content
 
 
 class _Reader(asyncio.Protocol):
     """Reads one reply; `done` gets its status, headers and body, or what went wrong."""
 
+    may_be_packed = False
+
     def __init__(self, method: str, max_body_bytes: int, silence_seconds: float | None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._max = max_body_bytes
+        self._timer: asyncio.TimerHandle | None = None
+        self._begin(method, silence_seconds)
+
+    def _begin(self, method: str, silence_seconds: float | None) -> None:
         self.done: asyncio.Future[tuple[int, RawHeaders, bytes]] = self._loop.create_future()
         self._method = method
-        self._max = max_body_bytes
         self._silence = silence_seconds
+        self._heard = False
         self._heard_at = self._loop.time()
-        self._timer: asyncio.TimerHandle | None = None
         self._waiting = bytearray()
         self._head: tuple[int, RawHeaders] | None = None
         self._left: int | None = None  # bytes still to come of the body or the chunk; None: until the end
         self._chunked = False
         self._trailers = False
+        self._keeps = False
         self._body = bytearray()
 
     # ---- what asyncio calls ----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         del transport
+        self._listen()
+
+    def _listen(self) -> None:
+        self._heard_at = self._loop.time()
         if self._silence is not None:
-            self._heard_at = self._loop.time()
             self._timer = self._loop.call_later(self._silence, self._check_silence)
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
+        self._heard = True
         if self.done.done():
             return
         self._waiting += data
@@ -126,9 +166,13 @@ class _Reader(asyncio.Protocol):
         self.eof_received()
         if not self.done.done():
             lost: httpx.TransportError = httpx.ReadError("the connection broke") if exc else _broken("closed too early")
-            self._fail(lost)
+            self._fail(lost if self._heard else NoAnswerError("closed without an answer"))
+        self._hush()
+
+    def _hush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _check_silence(self) -> None:
         assert self._silence is not None
@@ -172,6 +216,7 @@ class _Reader(asyncio.Protocol):
             return  # an interim reply: the real one follows
         headers = [(field[1], field[2]) for field in fields if field is not None]
         self._head = (status, headers)
+        self._keeps = first.startswith(b"HTTP/1.1")
         self._frame(status, headers)
 
     def _frame(self, status: int, headers: RawHeaders) -> None:
@@ -179,7 +224,7 @@ class _Reader(asyncio.Protocol):
         coding = [value.lower() for name, value in headers if name.lower() == b"transfer-encoding"]
         lengths = {value for name, value in headers if name.lower() == b"content-length"}
         packed = [value.lower() for name, value in headers if name.lower() == b"content-encoding"]
-        if any(value not in (b"", b"identity") for value in packed):
+        if not self.may_be_packed and any(value not in (b"", b"identity") for value in packed):
             raise _broken("a packed body that nobody asked for")
         if self._method == "HEAD" or status in (204, 304):
             self._left = 0

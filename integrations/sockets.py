@@ -5,56 +5,68 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
-from integrations.oneshot import OneShot, TooLargeError
+from integrations.kept import Kept
+from integrations.oneshot import Answer, NoAnswerError, OneShot, TooLargeError
+from integrations.outgoing import Outgoing
 from recovery.errors import ConfigError
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
 
 
-class Sockets:
-    """The connections of one process: `reads` kept alive and shared, `writes` one fresh connection each.
+class Pool(Protocol):
+    """Sends a request and reads the whole answer; httpx or OS errors, or TooLargeError, when there is none."""
 
-    Reads go through aiohttp under httpx's interface. A write never does: see `integrations.oneshot`. TLS certificates
-    are always verified; `ca_file` adds an organisation's own authority. Nothing is read from the environment, no cookie
-    is stored. Tests pass `transport` and no socket is opened.
+    async def exchange(self, request: Outgoing, connect_seconds: float, silence_seconds: float) -> Answer:
+        """One request, one answer. `silence_seconds` is the longest pause in it."""
+        ...
+
+
+class Sockets:
+    """The connections of one process: `reads` kept and shared, `writes` one fresh connection each.
+
+    TLS certificates are always verified; `ca_file` adds an organisation's own authority. Nothing is read from the
+    environment, no cookie is stored. Tests pass `transport` and no socket is opened.
     """
 
     def __init__(
         self, *, transport: httpx.AsyncBaseTransport | None = None, connections: int = 400, ca_file: str | None = None
     ) -> None:
-        self._owned: list[httpx.AsyncBaseTransport] = []
+        self._kept: Kept | None = None
         if transport is not None:
-            self.reads: httpx.AsyncBaseTransport = transport
-            self.writes: httpx.AsyncBaseTransport = transport
+            self.reads: Pool = _Given(transport)
+            self.writes: Pool = self.reads
             return
         context = httpx.create_ssl_context(trust_env=False)
         context.set_alpn_protocols(["http/1.1"])
         if ca_file:
             context.load_verify_locations(ca_file)
-        self.reads = self._pool(context, lambda: aiohttp.TCPConnector(limit=connections, ssl=context))
+        self._kept = Kept(context, MAX_BODY_BYTES, connections)
+        self.reads = self._kept
         self.writes = OneShot(context, MAX_BODY_BYTES)
-
-    def _pool(self, context: ssl.SSLContext, connector: Callable[[], aiohttp.TCPConnector]) -> AiohttpTransport:
-        def session() -> aiohttp.ClientSession:
-            return aiohttp.ClientSession(
-                connector=connector(), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, raise_for_status=False
-            )
-
-        pool = AiohttpTransport(verify=context, trust_env=False, client=session)
-        self._owned.append(pool)
-        return pool
 
     async def close(self) -> None:
         """Close every connection that this object opened."""
-        for pool in self._owned:
-            await pool.aclose()
+        if self._kept is not None:
+            await self._kept.aclose()
+
+
+class _Given:
+    """Any httpx transport as a pool."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def exchange(self, request: Outgoing, connect_seconds: float, silence_seconds: float) -> Answer:
+        asked = request.as_httpx(connect_seconds, silence_seconds)
+        response = await self._transport.handle_async_request(asked)
+        response.request = asked
+        body = await read_body(response)
+        return Answer(response.status_code, response.headers, body)
 
 
 async def read_body(response: httpx.Response) -> bytes:
@@ -106,14 +118,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def never_left(problem: BaseException) -> bool:
-    """Whether a failure proves that no byte reached the remote: DNS, refused, TLS, no connection in time.
-
-    The aiohttp transport reports a connection lost *after* sending as `httpx.ConnectTimeout` too, so where aiohttp
-    raised the failure, its own class decides and httpx's name for it is not believed.
-    """
-    causes = [c for c in _causes(problem) if isinstance(c, aiohttp.ClientError)]
-    if causes:
-        return any(isinstance(c, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)) for c in causes)
+    """Whether a failure proves that no byte reached the remote: DNS, refused, TLS, no connection in time."""
     return isinstance(
         problem,
         (
@@ -126,20 +131,14 @@ def never_left(problem: BaseException) -> bool:
     )
 
 
-def _causes(problem: BaseException | None) -> Iterator[BaseException]:
-    while problem is not None:
-        yield problem
-        problem = problem.__cause__
-
-
 def lost_connection(problem: BaseException) -> bool:
     """Whether the remote closed the connection without a byte of an answer."""
-    return isinstance(problem.__cause__, aiohttp.ServerDisconnectedError)
+    return isinstance(problem, NoAnswerError)
 
 
 def failure_words(problem: BaseException) -> str:
     """A transport failure in words of our own, because the libraries' texts may hold URLs."""
-    known = isinstance(problem.__cause__, (aiohttp.ClientError, ssl.SSLError, socket.gaierror))
+    known = isinstance(problem.__cause__, (ssl.SSLError, socket.gaierror))
     cause = problem.__cause__ if known else problem
     for kinds, words in _FAILURES:
         if isinstance(cause, kinds):
@@ -148,13 +147,12 @@ def failure_words(problem: BaseException) -> str:
 
 
 _FAILURES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    ((aiohttp.ClientConnectorDNSError, socket.gaierror), "the host name is unknown"),
-    ((aiohttp.ClientSSLError, ssl.SSLError), "no TLS connection: the certificate or handshake failed"),
-    ((aiohttp.ConnectionTimeoutError, httpx.PoolTimeout), "no connection in time"),
-    ((aiohttp.ClientConnectorError, httpx.ConnectError), "could not connect"),
-    ((aiohttp.SocketTimeoutError, httpx.ReadTimeout, httpx.WriteTimeout), "no answer in time"),
-    ((aiohttp.ServerDisconnectedError,), "the connection was closed without an answer"),
-    ((aiohttp.ClientPayloadError, httpx.ReadError, httpx.RemoteProtocolError), "the connection or the reply broke off"),
+    ((socket.gaierror,), "the host name is unknown"),
+    ((ssl.SSLError,), "no TLS connection: the certificate or handshake failed"),
+    ((httpx.PoolTimeout, httpx.ConnectTimeout), "no connection in time"),
+    ((httpx.ConnectError,), "could not connect"),
+    ((httpx.ReadTimeout, httpx.WriteTimeout), "no answer in time"),
+    ((NoAnswerError,), "the connection was closed without an answer"),
+    ((httpx.ReadError, httpx.RemoteProtocolError), "the connection or the reply broke off"),
     ((httpx.WriteError,), "the connection broke off while sending"),
-    ((httpx.ConnectTimeout,), "no connection in time"),
 )

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = sorted(p for folder in ("recovery", "integrations", "flows") for p in (ROOT / folder).rglob("*.py"))
-TRANSPORT = {"http.py", "sockets.py", "oneshot.py", "replies.py"}
+TRANSPORT = {"http.py", "kept.py", "sockets.py", "oneshot.py", "replies.py"}
 # POST that only asks: the vendor made a search a POST, or a form.
 READING_POSTS = {("tessitura.py", "list_search"), ("tessitura.py", "results"), ("jira.py", "search")}
 

@@ -7,6 +7,7 @@ import asyncio
 import httpx
 import pytest
 
+from integrations.outgoing import Base, Call, build_request
 from integrations.sockets import Sockets
 
 
@@ -25,9 +26,10 @@ async def test_a_write_whose_connection_is_cut_without_an_answer_is_sent_once(me
     port = server.sockets[0].getsockname()[1]
     sockets = Sockets()
     try:
-        request = httpx.Request(method, f"http://127.0.0.1:{port}/admin/api.php", headers={"content-length": "0"})
+        call = Call("status", method, "/admin/api.php", None, None, None, None)
+        request = build_request(Base.of(f"http://127.0.0.1:{port}"), call, {})
         with pytest.raises(httpx.TransportError):
-            await sockets.writes.handle_async_request(request)
+            await sockets.writes.exchange(request, 5, 5)
     finally:
         await sockets.close()
         server.close()

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.oneshot import OneShot, TooLargeError, _Reader
+from integrations.outgoing import Base, Call, build_request
 
 PLAIN = b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 8\r\n\r\n{"id":7}'
 CHUNKED = (
@@ -124,6 +125,7 @@ def test_noise_is_an_error_and_never_a_crash(noise: bytes) -> None:
 
 
 async def test_a_header_with_a_line_end_is_not_sent() -> None:
-    request = httpx.Request("POST", "http://127.0.0.1:1/", headers={"X-Name": "a\r\nX-Other: b"})
+    call = Call("x", "POST", "/", None, None, None, {"X-Name": "a\r\nX-Other: b"})
+    request = build_request(Base.of("http://127.0.0.1:1"), call, {})
     with pytest.raises(httpx.LocalProtocolError):
-        await OneShot(ssl.create_default_context(), 1000).handle_async_request(request)
+        await OneShot(ssl.create_default_context(), 1000).exchange(request, 1, 1)
