@@ -4,9 +4,9 @@
 attempt and classifies whatever comes back; it is the only way to change anything at a remote, and it cannot be called
 without the ledger's `OpenAttempt` (design, invariants 3, 4 and 6).
 
-Requests are httpx's, sent straight into an `httpx.AsyncBaseTransport` instead of through `httpx.AsyncClient`: a client
-would bring redirects, a cookie jar shared by all accounts, proxies from the environment and, with httpx 0.28's own
-pool, 7 to 8 ms of CPU a call at 50 connections. Without a client none of these is there to be left on by mistake.
+Requests go straight into the pools of `integrations.sockets` instead of through `httpx.AsyncClient`: a
+client would bring redirects, a cookie jar shared by all accounts, proxies from the environment and, with httpx 0.28's
+own pool, 7 to 8 ms of CPU a call at 50 connections. Without a client none of these is there to be left on by mistake.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-import aiohttp
 import httpx
 from opentelemetry import trace
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
@@ -26,7 +25,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from integrations.evidence import kept_body, kept_request, redact_text, redact_url, secret_forms
 from integrations.fields import Fields
 from integrations.oneshot import TooLargeError
-from integrations.outgoing import Call, Params, build_request, credential_values, sendable
+from integrations.outgoing import Base, Call, Outgoing, Params, build_request, credential_values, sendable
 from integrations.replies import (
     TOO_MANY,
     CapabilityManifest,
@@ -38,12 +37,12 @@ from integrations.replies import (
     reason_of,
 )
 from integrations.sockets import (
+    Pool,
     Sockets,
     checked_base,
     failure_words,
     lost_connection,
     never_left,
-    read_body,
     segment,
 )
 from recovery.errors import (
@@ -129,7 +128,7 @@ class Transport:
         self.account = account
         self._budget = budget or system
         self.clock = clock
-        self._base = checked_base(base_url, system, account)
+        self._base = Base.of(checked_base(base_url, system, account))
         self._headers = headers if not isinstance(headers, Mapping) else sendable(headers, system, account)
         self._sockets = sockets
         self._gate = gate
@@ -166,15 +165,8 @@ class Transport:
             raise ValueError(f"{method} changes the remote: use write()")
         call = Call(op, method, path, params, json, data, headers)
         with self._span(call) as span:
-            retrying = AsyncRetrying(
-                stop=stop_after_attempt(self._tries),
-                wait=self._back_off,
-                retry=retry_if_exception_type(_AgainError),
-                sleep=self.clock.sleep,
-                reraise=True,
-            )
             try:
-                reply: Reply = await retrying(self._read_once, call)
+                reply = await self._read_patiently(call)
             except _AgainError as last:
                 raise last.error from None
             span.set_attribute("http.response.status_code", reply.status)
@@ -217,6 +209,28 @@ class Transport:
             "check the base URL; if it is right, the remote changed: keep the evidence and tell its vendor",
         )
 
+    async def _read_patiently(self, call: Call) -> Reply:
+        """The first try by itself, because nearly all reads need no other and the loop costs as much as the request."""
+        first: list[_AgainError] = []
+        try:
+            return await self._read_once(call)
+        except _AgainError as problem:
+            first.append(problem)
+
+        async def again() -> Reply:
+            if first:
+                raise first.pop()
+            return await self._read_once(call)
+
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self._tries),
+            wait=self._back_off,
+            retry=retry_if_exception_type(_AgainError),
+            sleep=self.clock.sleep,
+            reraise=True,
+        )
+        return await retrying(again)
+
     async def _read_once(self, call: Call) -> Reply:
         op = call.op
         request = await self._request(call)
@@ -231,9 +245,9 @@ class Transport:
         except (httpx.ReadError, httpx.RemoteProtocolError, httpx.DecodingError) as problem:
             error = self.bad(op, f"the reply broke off ({type(problem).__name__})")
             raise _AgainError(
-                error if not lost_connection(problem) else self._unavailable(op, "connection lost")
+                error if not lost_connection(problem) else self._unavailable(op, failure_words(problem))
             ) from None
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as problem:
+        except (httpx.HTTPError, OSError) as problem:
             raise self._again(op, failure_words(problem)) from None
         if self._keep is not None:
             await self._keep(self._exchange_record(request, reply))
@@ -328,7 +342,7 @@ class Transport:
             span.set_attribute("allclear.attempt", attempt.attempt_ref)
             return replace(result, detail=redact_text(result.detail, self._forms))
 
-    async def _ready(self, attempt: OpenAttempt, call: Call, give_up_at: float) -> httpx.Request | WriteResult:
+    async def _ready(self, attempt: OpenAttempt, call: Call, give_up_at: float) -> Outgoing | WriteResult:
         """The request once it is this account's turn, or why nothing was sent."""
         try:
             async with asyncio.timeout(attempt.deadline_seconds):
@@ -346,7 +360,7 @@ class Transport:
     async def _send(
         self,
         attempt: OpenAttempt,
-        request: httpx.Request,
+        request: Outgoing,
         give_up_at: float,
         judge: Judge,
         content_type_ok: Callable[[str], bool],
@@ -360,7 +374,7 @@ class Transport:
             return await self._unanswered(request, AttemptOutcome.UNKNOWN, f"no complete answer in {left:.1f} s")
         except TooLargeError as problem:
             return await self._unanswered(request, AttemptOutcome.UNKNOWN, str(problem))
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as problem:
+        except (httpx.HTTPError, OSError) as problem:
             outcome = AttemptOutcome.NOT_APPLIED if never_left(problem) else AttemptOutcome.UNKNOWN
             return await self._unanswered(request, outcome, failure_words(problem))
         self._slow_down(reply.status, limit_wait_seconds(reply.status, reply.headers, reply.at))
@@ -369,7 +383,7 @@ class Transport:
         )
         return await self._with_evidence(result, self._exchange_record(request, reply))
 
-    async def _unanswered(self, request: httpx.Request, outcome: AttemptOutcome, detail: str) -> WriteResult:
+    async def _unanswered(self, request: Outgoing, outcome: AttemptOutcome, detail: str) -> WriteResult:
         exchange = self._exchange_record(request, None, detail)
         return await self._with_evidence(WriteResult(outcome, detail=detail), exchange)
 
@@ -386,39 +400,31 @@ class Transport:
 
     # ---- one exchange ----------------------------------------------------------------------------------------------
 
-    async def _request(self, call: Call) -> httpx.Request:
+    async def _request(self, call: Call) -> Outgoing:
         given = self._headers
         if not isinstance(given, Mapping):
             given = sendable(await given(), self.system, self.account)
             self._forms = secret_forms((*self._given, *credential_values(given)))
         return build_request(self._base, call, given)
 
-    async def _exchange(self, pool: httpx.AsyncBaseTransport, request: httpx.Request, connect_seconds: float) -> Reply:
-        """One request and its whole reply from `pool`; httpx, aiohttp or OS errors pass."""
-        request.extensions["timeout"] = {
-            "connect": connect_seconds,
-            "pool": connect_seconds,
-            "read": self._timeouts.read,
-            "write": self._timeouts.read,
-        }
-        response = await pool.handle_async_request(request)
-        response.request = request
-        content = await read_body(response)
+    async def _exchange(self, pool: Pool, request: Outgoing, connect_seconds: float) -> Reply:
+        """One request and its whole reply from `pool`; httpx or OS errors pass."""
+        answer = await pool.exchange(request, connect_seconds, self._timeouts.read)
         return Reply(
-            status=response.status_code,
-            headers=response.headers,
-            body=content,
-            url=redact_url(str(request.url), self._forms),
+            status=answer.status,
+            headers=answer.headers,
+            body=answer.body,
+            url=redact_url(request.url, self._forms),
             at=self.clock.now(),
-            digest=hashlib.sha256(content).hexdigest(),
+            digest=hashlib.sha256(answer.body).hexdigest(),
         )
 
-    def _exchange_record(self, request: httpx.Request, reply: Reply | None, detail: str = "") -> Exchange:
+    def _exchange_record(self, request: Outgoing, reply: Reply | None, detail: str = "") -> Exchange:
         context = trace.get_current_span().get_span_context()
         return Exchange(
             system=self.system,
             account=self.account,
-            request=kept_request(request.method, str(request.url), request.content, self._forms),
+            request=kept_request(request.method, request.url, request.content, self._forms),
             status=reply.status if reply else None,
             at=reply.at if reply else self.clock.now(),
             digest=reply.digest if reply else hashlib.sha256(b"").hexdigest(),

@@ -9,13 +9,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import httpx
 import pytest
 from remote_bench import Bench, Shelf, SteppedClock, open_attempt
 
 from integrations.http import Reply, Sockets, Timeouts, Transport, segment
-from integrations.sockets import never_left
 from recovery.errors import (
     AuthFailed,
     BadReply,
@@ -158,23 +156,6 @@ async def test_a_packed_bomb_is_unknown() -> None:
     bomb = gzip.compress(b" " * 50_000_000)
     bench = Bench(lambda request: httpx.Response(200, content=bomb, headers={"content-encoding": "gzip"}))
     assert (await write(bench)).outcome is UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("cause", "proves"),
-    [
-        (aiohttp.ServerDisconnectedError(), False),
-        (aiohttp.ClientOSError(104, "reset"), False),
-        (aiohttp.SocketTimeoutError(), False),
-        (aiohttp.ClientPayloadError(), False),
-        (aiohttp.ConnectionTimeoutError(), True),
-    ],
-)
-def test_what_aiohttp_raised_decides_whether_a_request_left(cause: Exception, proves: bool) -> None:
-    """Its adapter calls a connection that was lost after sending a connect time-out too."""
-    named = httpx.ConnectTimeout("x")
-    named.__cause__ = cause
-    assert never_left(named) is proves
 
 
 # ---- writes: time ----------------------------------------------------------------------------------------------------
