@@ -48,6 +48,7 @@ async def desk_round(desk: DeskSystems) -> DeskRound:
             problems.append(f"Mails are not read: {folder} has no folder `new`, so it is no Maildir.")
         await intake.fetch(Maildir(folder, now))
     await intake.round()
+    problems += [f"{ref}: {answer} to the customer: {why}" for ref, answer, why in await intake.open_answers()]
     done = await office.round(LOOKS_BACK)
     return DeskRound(done.told, (*problems, *done.problems), await _news(desk, office))
 

@@ -13,6 +13,7 @@ from recovery.desk.clocks import general_clock
 from recovery.desk.incident import Change, Incident
 from recovery.desk.intake import Intake, Taken
 from recovery.desk.mail_file import read_mail_file
+from recovery.desk.mailbox import REQUEST
 from recovery.desk.settings import Scope
 from recovery.desk.sla import read
 from recovery.desk.sla_settings import SEVERITIES
@@ -143,6 +144,14 @@ async def answer(
 ) -> int:
     """`allclear incident answer`."""
     async with open_office(config, as_json) as (desk, office):
+        if ref.startswith(REQUEST):
+            await Intake(office, desk.desk).settle(ref, by, effect, choice, reason)
+            if as_json:
+                view = {"request": ref, "answer": effect, "choice": choice}
+                print_json({"schema": "allclear.answered/1", **view, "exit_code": 0})
+            else:
+                print(f"Recorded: {effect} to {ref}: {choice}.")
+            return 0
         await office.settle(ref, by, effect, choice, reason)
         return await deliver_and_show(desk, office, ref, as_json)
 

@@ -105,9 +105,13 @@ def answer(
 ) -> None:
     """Says what became of a mail in doubt, or that a refused effect is to be tried again.
 
-    Example:
+    A request's own answers are named `acknowledgement` and `missing_fields`.
+
+    Examples:
 
       allclear incident answer inc-1 mail/smtp/inc-1/notice/acme@p1 "it happened" --by success.lead --reason "they rang"
+
+      allclear incident answer mail-0f3a9c01d4e8 acknowledgement "try again" --by support.lead
     """
     from recovery import incident_intake
 

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from recovery.act import IT_HAPPENED
 from recovery.desk import mailbox, notice, rules
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.mailbox import Request
-from recovery.desk.office import IncidentOffice
+from recovery.desk.office import CHOICES, IncidentOffice
 from recovery.desk.ports import IncomingMail, MailSource, StreamEvent
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla_settings import Severity
-from recovery.errors import LedgerConflict, UsageError
+from recovery.errors import LedgerConflict, RefusedError, UsageError
 
 STREAM = "intake"
 TRIES = 25
@@ -133,6 +134,34 @@ class Intake:
         await self._placed(ref, incident.ref, "declare")
         await self.round()
         return await self.office.step(incident.ref, lambda _i: ())
+
+    async def open_answers(self) -> tuple[tuple[str, str, str], ...]:
+        """Receipts and questions to customers that did not get out, as (request, answer, why)."""
+        known = (await self._load()).values()
+        recent = (c for c in known if c.mail is not None and self._now() - c.mail.received_at <= WAITING)
+        return tuple(
+            (c.signal.ref, slot, why) for c in recent for slot, why in c.tried.items() if slot not in c.answered
+        )
+
+    async def settle(self, ref: str, by: str, answer: str, choice: str, reason: str) -> None:
+        """A named person says whether an answer in doubt reached the customer, or that it is to be tried again.
+
+        Raises RefusedError for a stranger, UsageError for an answer that is not open or a choice that there is not.
+        """
+        if not rules.is_person(self.settings, by):
+            raise RefusedError(f'"{by}" has no role at this desk and decides nothing about its answers.')
+        came = (await self._load()).get(ref)
+        if came is None or came.mail is None or answer not in came.tried or answer in came.answered:
+            raise UsageError(f"{ref} has no open answer {answer!r}.", "`allclear incident tick` lists what is open.")
+        if choice not in CHOICES:
+            raise UsageError(f"{choice!r} is no choice.", f"Choose one of: {', '.join(CHOICES)}.")
+        effects = mailbox.answers(self.settings, self.request(came), came.mail)
+        row = await self.office.settle_effect(next(e for e in effects if e.slot == answer), by, choice, reason)
+        if choice == IT_HAPPENED:
+            data = {"ref": ref, "answer": answer, "done": True, "message_ref": row.result_ref if row else ""}
+            change = Change("answered", by, self._now(), {**data, "text": reason})
+            await self._append(lambda known: None if answer in known[ref].answered else change)
+        await self.round()
 
     def request(self, came: Came) -> Request:
         """A journalled mail as a request; the address that it came to is put back from the settings."""

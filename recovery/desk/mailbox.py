@@ -21,6 +21,7 @@ from recovery.desk.sla_settings import Severity
 from recovery.model import ActionKind, Harm, System, digest_of
 
 Mailbox = Literal["p1", "help", "success"]
+REQUEST = "mail-"
 NOBODY = re.compile(r"^(mailer-daemon|postmaster|no-?reply|bounce)[^@]*@", re.IGNORECASE)
 FIELD_LINE = re.compile(r"^\s*([A-Za-z][A-Za-z _/-]{1,40}?)\s*:\s*(.*?)\s*$")
 
@@ -56,7 +57,7 @@ def take_in(settings: DeskSettings, mail: IncomingMail) -> Request:
     missing = tuple(name for name in settings.desk.required_fields if not fields.get(name))
     access = _asks_for_board(mail)
     request = Request(
-        ref="mail-" + digest_of(mail.message_ref)[:12],
+        ref=REQUEST + digest_of(mail.message_ref)[:12],
         account=account,
         came_to=came_to,
         belongs_to="success" if access and came_to != "p1" else came_to,

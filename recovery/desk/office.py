@@ -12,7 +12,7 @@ from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
 from recovery.desk.incident import Change, Incident, stream_of
-from recovery.desk.outbox import effects_for
+from recovery.desk.outbox import Effect, effects_for
 from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.ports import Journal
 from recovery.desk.rca import RcaDraft, RcaFacts, approve_rca, draft_rca, prepare_rca
@@ -140,11 +140,15 @@ class IncidentOffice:
                 f"Choose one of: {', '.join(CHOICES)}." if effect else "`allclear incident show` lists what is open."
             )
             raise UsageError(f"Nothing can be said about {name!r} in this way.", known)
-        key = self.outbox.key(effect)
-        row = await self.outbox.runner.ledger.action(key)
+        await self.settle_effect(effect, by, choice, reason)
+        return await self.step(ref, lambda _i: (change,))
+
+    async def settle_effect(self, effect: Effect, by: str, choice: str, reason: str) -> ActionRow | None:
+        """The ledger's part of it: what a held effect came to, as a person states it; its row before that."""
+        row = await self.outbox.runner.ledger.action(self.outbox.key(effect))
         if row is not None and row.state is ActionState.HELD:
             await self._settle(row, by, choice, reason)
-        return await self.step(ref, lambda _i: (change,))
+        return row
 
     async def _settle(self, row: ActionRow, by: str, choice: str, reason: str) -> None:
         ledger, said = self.outbox.runner.ledger, f"stated by {by}: {reason or choice}"

@@ -44,6 +44,7 @@ MOST_ROUNDS: Final = 8
 """Effects that hang on others become due once those are done; a chain longer than this waits for the next call."""
 MOST_SENDS: Final = 3
 """After so many lost replies proven absent the ledger repeats nothing more: a person decides."""
+LOOKED_FOR: Final = "its reply was lost; the next round looks whether it took, and repeats it only when it did not"
 GIVEN_UP: Final = (ItemOutcome.SKIPPED,)
 SAME_FAILURE_AGAIN: Final = timedelta(hours=1)
 TRIES: Final = 25
@@ -152,6 +153,9 @@ class Outbox:
                 return waits
             ref = await runner.perform(tried.deed())
         except Ended as ended:
+            lost = ended.question is not None and IT_HAPPENED in ended.question.choices
+            if lost and effect.harm is not Harm.H3:
+                return Told(effect.name, False, "", LOOKED_FOR)
             return Told(effect.name, False, "", ended.reason, final=tried.refused or ended.outcome in GIVEN_UP)
         except LedgerError:
             raise

@@ -8,9 +8,26 @@ import json
 import os
 import sys
 
-from recovery import answers, checkup, cli, commands, demo, ledger, operate, report, report_text, run_report, standing
+from recovery import (
+    answers,
+    checkup,
+    cli,
+    commands,
+    demo,
+    incident_commands,
+    incident_intake,
+    incident_steps,
+    ledger,
+    operate,
+    report,
+    report_text,
+    run_report,
+    standing,
+    standing_commands,
+)
 
-PAID = (answers, checkup, commands, demo, ledger, operate, report, report_text, run_report, standing)
+PAID = (answers, checkup, commands, demo, ledger, operate, report, report_text, run_report, standing, standing_commands)
+PAID_BY_THE_DESK = (incident_commands, incident_intake, incident_steps)
 
 
 def call(wanted: dict) -> int:
