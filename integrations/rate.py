@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from recovery.errors import ConfigError
 from recovery.ports import Clock, Tell
@@ -49,6 +50,38 @@ VENDOR_RATES: Mapping[str, Rate] = {
 }
 
 
+class _Waited(Protocol):
+    """What is told of a bucket."""
+
+    per_second: float
+    waiting: int
+    told_at: float
+
+
+class Waits:
+    """Tells of waits that are long enough for a person to wonder, at most once a second a bucket."""
+
+    def __init__(self, tell: Tell | None, headroom: float) -> None:
+        self._tell, self._headroom = tell, headroom
+
+    def tell(self, account: str, system: str, bucket: _Waited, seconds: float, now: float) -> None:
+        """The one whose turn it is waits `seconds`; the last in the line waits for all before it."""
+        expected = seconds + (bucket.waiting - 1) / bucket.per_second
+        if self._tell is None or expected < TELL_FROM_SECONDS or now - bucket.told_at < TELL_EVERY_SECONDS:
+            return
+        bucket.told_at = now
+        self._tell(
+            "waiting",
+            {
+                "system": system,
+                "account": account,
+                "per_second": round(bucket.per_second / self._headroom, 3),
+                "waiting": bucket.waiting,
+                "seconds": round(expected, 1),
+            },
+        )
+
+
 class TokenBuckets:
     """The in-process `RateGate`. A rate is looked up by (account, system), then by system, then `fallback`.
 
@@ -72,7 +105,7 @@ class TokenBuckets:
         self._per_account = per_account or {}
         self._fallback = fallback
         self._headroom = headroom
-        self._tell = tell
+        self._waits = Waits(tell, headroom)
         self._buckets: dict[tuple[str, str], _Bucket] = {}
 
     async def acquire(self, account: str, system: str) -> None:
@@ -81,8 +114,8 @@ class TokenBuckets:
         bucket.waiting += 1
         try:
             async with bucket.turn:
-                while (seconds := bucket.wait_seconds(self._clock.monotonic())) > 0:
-                    self._tell_waiting(account, system, bucket, seconds)
+                while (seconds := bucket.wait_seconds(now := self._clock.monotonic())) > 0:
+                    self._waits.tell(account, system, bucket, seconds, now)
                     await self._clock.sleep(seconds)
                 bucket.take()
         finally:
@@ -102,23 +135,6 @@ class TokenBuckets:
             now = self._clock.monotonic()
             self._buckets[name] = _Bucket(rate.per_second * self._headroom, rate.burst, now)
         return self._buckets[name]
-
-    def _tell_waiting(self, account: str, system: str, bucket: _Bucket, seconds: float) -> None:
-        now = self._clock.monotonic()
-        expected = seconds + (bucket.waiting - 1) / bucket.per_second
-        if self._tell is None or expected < TELL_FROM_SECONDS or now - bucket.told_at < TELL_EVERY_SECONDS:
-            return
-        bucket.told_at = now
-        self._tell(
-            "waiting",
-            {
-                "system": system,
-                "account": account,
-                "per_second": round(bucket.per_second / self._headroom, 3),
-                "waiting": bucket.waiting,
-                "seconds": round(expected, 1),
-            },
-        )
 
 
 class _Bucket:

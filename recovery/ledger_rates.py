@@ -2,8 +2,9 @@
 
 A bucket is one number: when its next call may leave. Leasing n slots moves it on by n intervals in a single statement
 on the database's clock, so two workers can never be given the same slot, whatever they do at once; who asks first is
-served first. Nothing here is worth an fsync: a lost lease only costs a little time. SQLite serves one process, whose
-own buckets need no table; then `Slots` is not used.
+served first. Nothing here is worth an fsync: a lost lease only costs a little time. A database clock that is set back
+can hold everybody up for at most an hour, which is also the longest that a remote is heeded. SQLite serves one
+process, whose own buckets need no table; then `Slots` is not used.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ TABLE = """CREATE TABLE rate_bucket (account TEXT NOT NULL, system TEXT NOT NULL
 
 NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 NO_FSYNC = text("SET LOCAL synchronous_commit TO OFF")
+FARTHEST = 3600 * MICROS
 LEASE = text(
     f"""INSERT INTO rate_bucket AS b (account, system, next_at)
     VALUES (:account, :system, {NOW} - :saved + :taken)
-    ON CONFLICT (account, system) DO UPDATE SET next_at = GREATEST(b.next_at, {NOW} - :saved) + :taken
+    ON CONFLICT (account, system) DO UPDATE
+      SET next_at = LEAST(GREATEST(b.next_at, {NOW} - :saved), {NOW} + {FARTHEST}) + :taken
     RETURNING next_at - :taken - {NOW}"""  # noqa: S608 - only constants are put in; values are bound
 )
 CLOSE = text(

@@ -124,7 +124,7 @@ async def open_systems(
 def rate_gate(settings: Settings, clock: SystemClock, ledger: Ledger, tell: Tell) -> RateGate:
     """Budgets shared by all workers where the ledger can share them, else kept in this process."""
     if ledger.slots is not None:
-        return SharedBuckets(clock, ledger.slots, VENDOR_RATES, _rates(settings))
+        return SharedBuckets(clock, ledger.slots, VENDOR_RATES, _rates(settings), tell=tell)
     return TokenBuckets(clock, VENDOR_RATES, _rates(settings), tell=tell)
 
 
