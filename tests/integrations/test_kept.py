@@ -1,0 +1,144 @@
+"""Kept connections: used again only after a whole answer, and an idle one that was closed costs a read nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import ssl
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from integrations.kept import Kept
+from integrations.oneshot import Answer, NoAnswerError, TooLargeError
+from integrations.outgoing import Base, Call, build_request
+
+BODY = b'{"id":7}'
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n" + BODY
+PACKED = gzip.compress(BODY)
+
+
+class Remote:
+    """Answers each request with the next script; a script ends with "close" to hang up after it."""
+
+    def __init__(self, *scripts: tuple[bytes, str]) -> None:
+        self.scripts = list(scripts)
+        self.connections = 0
+        self.requests = 0
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                self.requests += 1
+                answer, then = self.scripts.pop(0) if self.scripts else (PLAIN, "")
+                writer.write(answer)
+                await writer.drain()
+                if then == "close":
+                    break
+        writer.close()
+
+
+@contextlib.asynccontextmanager
+async def pool(remote: Remote, *, connections: int = 10, most: int = 1000) -> AsyncIterator[Kept]:
+    tasks: list[asyncio.Task[None]] = []
+    server = await asyncio.start_server(
+        lambda reader, writer: tasks.append(asyncio.create_task(remote.serve(reader, writer))), "127.0.0.1", 0
+    )
+    remote.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    kept = Kept(ssl.create_default_context(), most, connections)
+    try:
+        yield kept
+    finally:
+        await kept.aclose()
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def ask(kept: Kept, remote: Remote) -> Answer:
+    call = Call("look", "GET", "/things", None, None, None, None)
+    return await kept.exchange(build_request(Base.of(remote.url), call, {}), 2, 2)
+
+
+async def test_a_connection_that_was_closed_while_idle_is_replaced_and_the_read_repeated() -> None:
+    remote = Remote((PLAIN, "close"))
+    async with pool(remote) as kept:
+        for _ in range(3):
+            assert (await ask(kept, remote)).body == BODY
+    assert remote.connections == 2
+
+
+async def test_a_fresh_connection_without_an_answer_is_not_tried_again() -> None:
+    remote = Remote((b"", "close"), (b"", "close"))
+    async with pool(remote) as kept:
+        with pytest.raises(NoAnswerError):
+            await ask(kept, remote)
+    assert remote.requests == 1
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        PLAIN + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno",  # an answer to nothing: never taken for the next one
+    ],
+)
+async def test_an_answer_that_leaves_doubt_ends_its_connection(first: bytes) -> None:
+    remote = Remote((first, ""))
+    async with pool(remote) as kept:
+        assert [(await ask(kept, remote)).body for _ in range(2)] == [BODY, BODY]
+    assert remote.connections == 2
+
+
+async def test_a_cancelled_read_leaves_no_answer_behind_for_the_next_one() -> None:
+    remote = Remote((PLAIN[:40], ""))
+    async with pool(remote) as kept:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ask(kept, remote)
+        assert (await ask(kept, remote)).body == BODY
+    assert remote.connections == 2
+
+
+def packed(body: bytes, name: bytes = b"gzip") -> bytes:
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
+    return head % (name, len(body)) + body
+
+
+async def test_a_packed_body_is_unpacked() -> None:
+    remote = Remote((packed(PACKED), ""))
+    async with pool(remote) as kept:
+        assert (await ask(kept, remote)).body == BODY
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (packed(gzip.compress(b" " * 100_000)), TooLargeError),
+        (packed(PACKED[:-4]), httpx.DecodingError),
+        (packed(b"not packed"), httpx.DecodingError),
+        (packed(PACKED, b"br"), httpx.DecodingError),
+    ],
+)
+async def test_a_packed_body_that_is_too_large_torn_or_unknown_is_refused(
+    answer: bytes, error: type[Exception]
+) -> None:
+    remote = Remote((answer, ""))
+    async with pool(remote) as kept:
+        with pytest.raises(error):
+            await ask(kept, remote)
+
+
+async def test_no_more_connections_than_allowed_are_open_at_once() -> None:
+    remote = Remote()
+    async with pool(remote, connections=3) as kept:
+        answers = await asyncio.gather(*(ask(kept, remote) for _ in range(20)))
+    assert len(answers) == 20
+    assert remote.connections <= 3
