@@ -31,7 +31,7 @@ class Remote:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        try:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
                 self.requests += 1
@@ -40,7 +40,10 @@ class Remote:
                 await writer.drain()
                 if then == "close":
                     break
-        writer.close()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
 
 
 @contextlib.asynccontextmanager
@@ -59,6 +62,7 @@ async def pool(remote: Remote, *, connections: int = 10, most: int = 1000) -> As
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was closed is then really closed
 
 
 async def ask(kept: Kept, remote: Remote) -> Answer:
