@@ -1,13 +1,13 @@
-"""The ledger's hot statements, each for many rows: executemany on SQLite, one statement over JSON rows on PostgreSQL.
+"""The ledger's hot statements, each for many rows: one statement over one parameter with all rows as JSON.
 
-A row that is sent by itself costs PostgreSQL a round of bind and execute (performance.md, findings 1 and 3). One
-parameter with all rows costs a fraction of it, and less here than a statement over arrays: psycopg builds those in
-Python, element by element.
+A row that is sent by itself costs PostgreSQL a round of bind and execute (performance.md, findings 1 and 3), and costs
+SQLite a hand-over of the interpreter's lock, for which a busy event loop makes the writer wait. JSON costs less here
+than arrays do: psycopg builds those in Python, element by element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,25 +23,24 @@ Rows = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Bulk:
-    """One statement in both forms; `names` are a row's parameters, `once` the one that may not repeat in one go."""
+    """One statement in both dialects; `once` names the parameter that may not repeat in one statement."""
 
-    each: str
-    together: TextClause
-    names: tuple[str, ...]
+    sqlite: str
+    postgresql: TextClause
     once: str = ""
 
     def send(self, connection: Connection, rows: Rows) -> None:
         """Run it for all rows. LedgerConflict when an UPDATE did not meet every row it names."""
-        if connection.dialect.name == "sqlite":
-            values = [tuple(row[name] for name in self.names) for row in rows]
-            touched = connection.exec_driver_sql(self.each, values).rowcount
-        else:
-            touched = sum(self._send_together(connection, some) for some in self._rounds(rows))
+        on_sqlite = connection.dialect.name == "sqlite"
+        touched = 0
+        for some in self._rounds(rows):
+            body = encode_json(some)
+            if on_sqlite:
+                touched += connection.exec_driver_sql(self.sqlite, (body,)).rowcount
+            else:
+                touched += connection.execute(self.postgresql, {"rows": body}).rowcount
         if self.once and touched != len(rows):
             raise LedgerConflict("someone else moved the record first", "read it again and decide anew")
-
-    def _send_together(self, connection: Connection, rows: Rows) -> int:
-        return connection.execute(self.together, {"rows": encode_json(rows)}).rowcount
 
     def _rounds(self, rows: Rows) -> Iterator[Rows]:
         """An UPDATE sees each record once: a second change of the same one goes into the next statement."""
@@ -69,27 +68,28 @@ def _type(table: TableClause, name: str) -> str:
     return "bigint" if isinstance(table.c[name].type, BigInteger) else "text"
 
 
+def _picked(names: Iterable[str]) -> str:
+    return ", ".join(f"value ->> '$.{name}' AS {name}" for name in names)
+
+
 def _insert(table: TableClause, ending: str = "") -> Bulk:
     types = {name: _type(table, name) for name in table.c.keys()}  # noqa: SIM118  # a column collection, not a dict
     into = f"INSERT INTO {table.name} ({', '.join(types)})"
-    each = f"{into} VALUES ({', '.join('?' * len(types))}){ending}"
-    return Bulk(each, text(f"{into} SELECT * FROM {_rows_as_v(types)}{ending}"), tuple(types))  # noqa: S608  # own names
+    # Without the WHERE, SQLite would read the ON of "ON CONFLICT" as that of a join.
+    each = f"{into} SELECT {_picked(types)} FROM json_each(?) WHERE true{ending}"  # noqa: S608  # own names
+    return Bulk(each, text(f"{into} SELECT * FROM {_rows_as_v(types)}{ending}"))  # noqa: S608  # own names
 
 
 def _update(table: TableClause, names: Sequence[str], where: Mapping[str, str]) -> Bulk:
     """`where` maps parameters to the columns that they must equal; the first is the record's key."""
     types = {name: _type(table, name) for name in names}
     types |= {given: _type(table, column) for given, column in where.items()}
-    each = (  # both texts are made of this module's own names: no value is ever part of them
-        f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in names)}"  # noqa: S608
-        f" WHERE {' AND '.join(f'{column} = ?' for column in where.values())}"
-    )
-    together = (
-        f"UPDATE {table.name} AS t SET {', '.join(f'{name} = v.{name}' for name in names)}"  # noqa: S608
-        f" FROM {_rows_as_v(types)}"
-        f" WHERE {' AND '.join(f't.{column} = v.{given}' for given, column in where.items())}"
-    )
-    return Bulk(each, text(together), tuple(types), next(iter(where)))
+    change = f"SET {', '.join(f'{name} = v.{name}' for name in names)}"
+    same = " AND ".join(f"t.{column} = v.{given}" for given, column in where.items())
+    # Both texts are made of this module's own names: no value is ever part of them.
+    each = f"UPDATE {table.name} AS t {change} FROM (SELECT {_picked(types)} FROM json_each(?)) AS v WHERE {same}"  # noqa: S608
+    together = f"UPDATE {table.name} AS t {change} FROM {_rows_as_v(types)} WHERE {same}"
+    return Bulk(each, text(together), next(iter(where)))
 
 
 MOVING = (
