@@ -7,6 +7,7 @@ the second and a half that Python needs to import everything is saved.
 import json
 import os
 import sys
+from pathlib import Path
 
 from recovery import (
     answers,
@@ -34,6 +35,7 @@ def call(wanted: dict) -> int:
     """The exit code of one call."""
     child = os.fork()
     if child:
+        Path(wanted["pid"]).write_text(str(child))  # for a caller who wants to kill it
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     code = 1
     try:

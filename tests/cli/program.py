@@ -51,6 +51,11 @@ class Preloaded:
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[str] | None = None
+        self.pid = Path()
+
+    def kill(self) -> None:
+        """Kills (SIGKILL) the call under way, which another thread is waiting for."""
+        os.kill(int(self.pid.read_text()), signal.SIGKILL)
 
     def call(self, args: tuple[str, ...], cwd: Path, env: dict[str, str]) -> Ran:
         if self.process is None:
@@ -60,8 +65,9 @@ class Preloaded:
             )  # fmt: skip
             atexit.register(self.process.kill)
         with tempfile.TemporaryDirectory() as folder:
-            out, err = (Path(folder) / name for name in ("out", "err"))
-            wanted = {"args": args, "cwd": str(cwd), "env": env, "out": str(out), "err": str(err)}
+            out, err, pid = (Path(folder) / name for name in ("out", "err", "pid"))
+            wanted = {"args": args, "cwd": str(cwd), "env": env, "out": str(out), "err": str(err), "pid": str(pid)}
+            self.pid = pid
             assert self.process.stdin is not None and self.process.stdout is not None
             self.process.stdin.write(json.dumps(wanted) + "\n")
             code = int(self.process.stdout.readline())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox.estate import Estate
-from tests.cli.program import Ran, allclear, served, started
+from tests.cli.program import PRELOADED, Ran, allclear, served
 from tests.recovery.stage import Night
 
 DESKS = ("pagerduty", "slack", "jira", "zendesk", "pendo", "statuspage", "clickup", "smtp")
@@ -113,31 +115,34 @@ class Front:
         """
         before = len(self.night.events(system, event))
         self.night.fault(system, op, "hang-after", seconds=60)
-        with started(*words, "--config", str(self.night.config)) as process:
-            give_up = time.monotonic() + 30
-            while len(self.night.events(system, event)) == before:
-                assert process.poll() is None, (words, process.communicate())
-                assert time.monotonic() < give_up, f"{system} saw no {op}"
-                time.sleep(0.02)
-            process.kill()
+        self.killed_when(lambda: len(self.night.events(system, event)) > before, *words)
         self.estate.world.faults.clear()
         self.down(system)
         self.up(system)
 
-    def settled(self, most: int = 6) -> dict[str, Any]:
-        """Rounds, with a minute between, until nothing waits any more."""
-        for _ in range(most):
-            view = self.ask("tick")
-            if view["exit_code"] == 0:
-                return view
-            self.wait(minutes=1)
-        raise AssertionError(view)
+    def killed_when(self, happened: Callable[[], bool], *words: str) -> None:
+        """The program is killed (SIGKILL) as soon as something has happened."""
+        ended: list[Ran] = []
+        call = threading.Thread(target=lambda: ended.append(self.run(*words)))
+        call.start()
+        give_up = time.monotonic() + 30
+        while not happened():
+            assert call.is_alive(), (words, ended)
+            assert time.monotonic() < give_up, words
+            time.sleep(0.02)
+        PRELOADED.kill()
+        call.join()
+        assert ended[0].code == -signal.SIGKILL, ended
 
     # ---- what the desks say
 
     def events(self, system: str, *names: str, **fields: object) -> list[dict[str, Any]]:
         """What a desk journalled."""
         return self.night.events(system, *names, **fields)
+
+    def ledger(self) -> bytes:
+        """The ledger's files as they are on the disk."""
+        return b"".join(path.read_bytes() for path in self.night.folder.glob("allclear.db*"))
 
     def complaints(self) -> list[str]:
         """The oracle's."""

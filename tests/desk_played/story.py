@@ -6,11 +6,10 @@ can write that down, and the desk dies too. `play` returns what was seen on the 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.cli.program import Ran, started
+from tests.cli.program import Ran
 from tests.desk_played.front import DESKS, ENGINEER, SPEAKER, Front
 
 FULL = "Environment: production\nStarted at: 03:00\nSteps: schedule a campaign\nSymptoms: nothing is sent\nImpact: all"
@@ -43,11 +42,7 @@ def noticed(front: Front, played: Played) -> None:
     """Monitoring sounds while every desk is dead; the program is killed while it tries, and called again."""
     alert = ("incident", "alert", "mon-1", "--text", "No mail has left for 10 minutes", "--service", "campaigns")
     front.down()
-    with started(*alert, "--config", str(front.night.config)) as process:
-        give_up = time.monotonic() + 30
-        while "No mail has left" not in front.run("incident", "list").out:
-            assert process.poll() is None and time.monotonic() < give_up
-        process.kill()
+    front.killed_when(lambda: b"No mail has left" in front.ledger(), *alert)
     front.up()
     front.wait(minutes=1)
     played.views["alert"] = front.ask(*alert[1:])
@@ -158,7 +153,7 @@ def analysed(front: Front, played: Played) -> None:
 
 
 def settle(front: Front, played: Played, most: int = 8) -> None:
-    """Rounds, with a minute between, until nothing waits; a mail in doubt is looked up in the mailbox it was sent to."""
+    """Rounds, with a minute between, until nothing waits; a mail in doubt is looked up in its mailbox."""
     view: dict[str, Any] = {}
     for _ in range(most):
         view = front.ask("tick")
