@@ -30,6 +30,7 @@ from recovery.model import (
     OutageWindow,
     Plan,
     Verdict,
+    PlanItem,
     action_key,
 )
 from recovery.plan import make_plan
@@ -99,7 +100,14 @@ async def plan_from(systems: Systems, result: AuditResult) -> Plan | None:
         if row is not None and row.generation:
             generations[finding.slot.key] = row.generation
     plan = make_plan(
-        result.window, result.findings, systems.policy, systems.secret, systems.clock.now(), generations, answers
+        result.window,
+        result.findings,
+        systems.policy,
+        systems.secret,
+        systems.clock.now(),
+        generations,
+        answers,
+        await _cut_off(systems, result),
     )
     if not plan.items:
         return None
@@ -110,6 +118,20 @@ async def plan_from(systems: Systems, result: AuditResult) -> Plan | None:
 @dataclass(slots=True)
 class Run:
     """One recovery: the plan, who starts it, and how to stop it."""
+async def _cut_off(systems: Systems, result: AuditResult) -> list[PlanItem]:
+    """Items whose effect shows at the remotes although the ledger has no end for them: a run died after its effect.
+
+    They are planned as they were, so that what is in flight is settled by reading and the item ends; else an account's
+    next release would wait behind it for ever.
+    """
+    done = {f.slot.key for f in result.findings if f.verdict is Verdict.DONE}
+    items = []
+    for row in await systems.ledger.items(outcome=ItemOutcome.OPEN):
+        made = await systems.ledger.plan(row.plan_digest) if row.slot_key in done else None
+        items += [i for i in (made.items if made else ()) if i.slot.key == row.slot_key]
+    return items
+
+
 
     systems: Systems
     plan: Plan

@@ -77,10 +77,12 @@ def make_plan(
     now: datetime,
     generations: Mapping[str, int] | None = None,
     answers: Mapping[str, Answer] | None = None,
+    cut_off: Sequence[PlanItem] = (),
 ) -> Plan:
     """A plan with one item for every finding that is not `done`; nothing is dropped silently.
 
-    `answers` are the latest choices of named persons about held items, by slot key: they overrule the table.
+    `answers` are the latest choices of named persons about held items, by slot key: they overrule the table. `cut_off`
+    are items of an earlier plan whose run died after their effect; they come along as they were planned.
     """
     open_findings = sorted((f for f in findings if f.verdict is not Verdict.DONE), key=lambda f: f.slot)
     given = answers or {}
@@ -93,7 +95,7 @@ def make_plan(
         )
         for f in open_findings
     ]
-    items = _one_act_per_definition(items)
+    items = [*_one_act_per_definition(items), *cut_off]
     items.sort(key=lambda i: (i.order, i.slot))
     return freeze(window, _in_waves(items, policy.limits.waves), now, policy)
 

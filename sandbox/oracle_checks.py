@@ -214,7 +214,7 @@ def keys_in_urls(case: Case) -> Iterator[Complaint]:
 def tickets(case: Case) -> Iterator[Complaint]:
     """One incident, one ticket, one notice; and the claimed ticket exists."""
     created = case.of("jira", "issue_created")
-    told = Counter(str(row.get("label") or row.get("property") or row["key"]) for row in created)
+    told = Counter(str(row.get("property") or row.get("label") or row["key"]) for row in created)
     for marker, count in told.items():
         if count > 1:
             yield Complaint("double ticket", "", marker, "the same ticket was created more than once", count)

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 
 from recovery.act import Ended, Runner
 from recovery.ledger_rows import ActionSpec
-from recovery.model import ActionKind, Harm, ItemOutcome, PlanItem, Question, digest_of, marker_of
+from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, PlanItem, Question, digest_of, marker_of
 from recovery.plan import key_for
 from recovery.policy import Policy
 from recovery.ports import Account, Clock
+
+LEFT_OPEN = frozenset({ActionState.CLAIMED, ActionState.IN_FLIGHT, ActionState.UNKNOWN, ActionState.APPLIED})
 
 
 @dataclass(slots=True)
@@ -55,6 +57,14 @@ class Context:
             payload_digest=digest_of([kind.value, self.item.slot.object_ref, detail]),
             recipients=recipients,
         )
+
+    async def left_open(self, spec: ActionSpec) -> bool:
+        """Whether an earlier run was cut off in the middle of this action.
+
+        Then it is performed, and so settled by reading, even where the remote already shows that nothing needs doing.
+        """
+        row = await self.runner.ledger.action(spec.key)
+        return row is not None and row.state in LEFT_OPEN
 
     def say(self, what: str) -> None:
         """One line of progress."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
 from recovery.errors import BadReply, NotFound
 from recovery.gate import Allow, Ruling, ask
-from recovery.model import ActionKind, Harm, OpenAttempt, Saw, WriteResult
+from recovery.ledger_rows import ActionRow
+from recovery.model import ActionKind, ActionState, Harm, OpenAttempt, Saw, WriteResult
 from recovery.ports import Contact, Definition, Tag
-from recovery.recipes.context import Context, confirmed, held, skipped
+from recovery.recipes.context import LEFT_OPEN, Context, confirmed, held, skipped
 from recovery.sync_gap import Gap, gap_between, read_gap, unique_tag, whole
 from recovery.testify import run_saw
 
@@ -37,20 +38,42 @@ class _TaggedImport:
     async def run(self) -> Ended:
         c = self.context
         unique = self._unique_tag()
-        await self._newest_list()
-        await self._import(unique)
+        if len(self.definition.tags) > 1:
+            return held(
+                f"Data sync {self.definition.ref} keeps {len(self.definition.tags)} tags. Who mends them by hand?"
+            )
         sync_tag = await c.account.contacts.find_tag(self.definition.tags[0])
         if sync_tag is None:
             return held(f"The sync's tag {self.definition.tags[0]!r} does not exist in Pro2. Should it be created?")
+        await self._newest_list()
+        await self._import(unique)
+        begun = await self._tagged_by_us()
+        for row in begun:
+            if row.state in LEFT_OPEN:  # cut off in the middle: settled by reading before the difference is taken
+                await (self._add if row.kind is ActionKind.ADD_TAG else self._remove)(row.target_ref, sync_tag)
         marked, tagged = await self._segments(unique, sync_tag)
         gap = gap_between(set(marked), set(tagged), self.definition.sync_mode)
-        self._reviewed(gap, len(tagged))
+        if not (begun and self._is_the_rest(gap)):
+            self._reviewed(gap, len(tagged))
         people = {**tagged, **marked}
         for email in gap.to_add:
-            await self._add(people[email], sync_tag)
+            await self._add(people[email].ref, sync_tag)
         for email in gap.to_remove:
-            await self._remove(people[email], sync_tag)
-        return await self._closing(gap)
+            await self._remove(people[email].ref, sync_tag)
+        return await self._closing()
+
+    async def _tagged_by_us(self) -> tuple[ActionRow, ...]:
+        """What this item has done, or begun to do, to the sync's tag."""
+        rows = await self.context.runner.ledger.actions(self.context.item.slot.key)
+        kinds = (ActionKind.ADD_TAG, ActionKind.REMOVE_TAG)
+        return tuple(r for r in rows if r.kind in kinds and r.generation == self.context.item.generation)
+
+    def _is_the_rest(self, gap: Gap) -> bool:
+        """Whether a run that was cut off left this of what a person reviewed: nobody is in it who was not shown."""
+        shown_add, shown_remove = (self.context.item.before.get(side) for side in ("to_add", "to_remove"))
+        if not isinstance(shown_add, list) or not isinstance(shown_remove, list):
+            return False
+        return set(gap.to_add) <= set(shown_add) and set(gap.to_remove) <= set(shown_remove)
 
     def _unique_tag(self) -> str:
         return unique_tag(self.context.secret, self.context.item.slot, self.context.item.generation)
@@ -59,13 +82,14 @@ class _TaggedImport:
         """ "Most recent" is the definition's own list unless another of the same name was used later (R001.25)."""
         if not self.definition.list_name:
             return
-        lists = await self.context.account.lists.find_lists(self.definition.list_name)
-        mine = next((x for x in lists if x.ref == self.list_ref), None)
+        mine = await self.context.account.lists.list_summary(self.list_ref)
+        if mine.inactive:
+            raise held(f"List {self.list_ref} is switched off in List Manager. Which list is right?")
         newer = [
             x
-            for x in lists
-            if x.name == self.definition.list_name and mine and x.last_used_at and mine.last_used_at
-            if x.ref != self.list_ref and x.last_used_at > mine.last_used_at and not x.inactive
+            for x in await self.context.account.lists.find_lists(self.definition.list_name)
+            if x.name == self.definition.list_name and x.ref != self.list_ref and not x.inactive and x.last_used_at
+            if mine.last_used_at is None or x.last_used_at > mine.last_used_at
         ]
         if newer:
             raise held(
@@ -151,14 +175,14 @@ class _TaggedImport:
     # ---- the two segments
 
     async def _segments(self, unique: str, sync_tag: Tag) -> tuple[dict[str, Contact], dict[str, Contact]]:
-        """Members of the unique tag and of the sync tag, by address (R001.28, R001.29)."""
+        """Members of the unique tag and of the sync tag, by address (R001.28, R001.29); nobody is told apart without."""
         c = self.context
         tag = await c.account.contacts.find_tag(unique)
         if tag is None:
             raise held(f"The import ended, but nobody carries its tag {unique}. What happened?")
         marked = whole(await c.account.contacts.members(tag.ref), "pro2", c.account.name)
         tagged = whole(await c.account.contacts.members(sync_tag.ref), "pro2", c.account.name)
-        return {m.email: m for m in marked}, {m.email: m for m in tagged}
+        return {m.email: m for m in marked if m.email}, {m.email: m for m in tagged if m.email}
 
     def _reviewed(self, gap: Gap, tagged: int) -> None:
         """Only what a person saw in the plan is applied (R001.30); anything else is asked about by its own digest."""
@@ -182,20 +206,18 @@ class _TaggedImport:
                 ask_for,
             )
 
-    async def _add(self, contact: Contact, tag: Tag) -> None:
+    async def _add(self, contact: str, tag: Tag) -> None:
         c = self.context
 
         async def look() -> Look:
-            link = await c.account.contacts.tag_link(contact.ref, tag.ref)
-            return Look(
-                SEEN if link else ABSENT, link, "", f"contact {contact.ref} {'has' if link else 'lacks'} the tag"
-            )
+            link = await c.account.contacts.tag_link(contact, tag.ref)
+            return Look(SEEN if link else ABSENT, link, "", f"contact {contact} {'has' if link else 'lacks'} the tag")
 
         await c.runner.perform(
             Effect(
-                c.spec(ActionKind.ADD_TAG, Harm.H2, contact.ref, detail=f"{contact.ref}/{tag.ref}"),
-                f"add tag {tag.ref} to contact {contact.ref} of {c.account.name}",
-                lambda a: c.account.contacts.add_tag(contact.ref, tag.ref, a),
+                c.spec(ActionKind.ADD_TAG, Harm.H2, contact, detail=f"{contact}/{tag.ref}"),
+                f"add tag {tag.ref} to contact {contact} of {c.account.name}",
+                lambda a: c.account.contacts.add_tag(contact, tag.ref, a),
                 look,
                 repeatable=True,
                 settle_seconds=c.policy.waits.settle_copy,
@@ -203,18 +225,18 @@ class _TaggedImport:
             )
         )
 
-    async def _remove(self, contact: Contact, tag: Tag) -> None:
+    async def _remove(self, contact: str, tag: Tag) -> None:
         c = self.context
-        link = await c.account.contacts.tag_link(contact.ref, tag.ref)
+        link = await c.account.contacts.tag_link(contact, tag.ref)
 
         async def look() -> Look:
-            now = await c.account.contacts.tag_link(contact.ref, tag.ref)
-            return Look(ABSENT if now else SEEN, "", "", f"contact {contact.ref} {'has' if now else 'lacks'} the tag")
+            now = await c.account.contacts.tag_link(contact, tag.ref)
+            return Look(ABSENT if now else SEEN, "", "", f"contact {contact} {'has' if now else 'lacks'} the tag")
 
         await c.runner.perform(
             Effect(
-                c.spec(ActionKind.REMOVE_TAG, Harm.H2, contact.ref, detail=f"{contact.ref}/{tag.ref}"),
-                f"remove tag {tag.ref} from contact {contact.ref} of {c.account.name}",
+                c.spec(ActionKind.REMOVE_TAG, Harm.H2, contact, detail=f"{contact}/{tag.ref}"),
+                f"remove tag {tag.ref} from contact {contact} of {c.account.name}",
                 lambda a: c.account.contacts.remove_tag(link, a),
                 look,
                 repeatable=True,
@@ -223,7 +245,7 @@ class _TaggedImport:
             )
         )
 
-    async def _closing(self, gap: Gap) -> Ended:
+    async def _closing(self) -> Ended:
         """Reads both sides again; done means that no difference is left."""
         c = self.context
         try:
@@ -234,6 +256,8 @@ class _TaggedImport:
             return held(
                 f"{len(left.to_add)} to add and {len(left.to_remove)} to remove are left after the repair. What now?"
             )
-        if not gap.to_add and not gap.to_remove:
+        ours = [r.kind for r in await self._tagged_by_us() if r.state is ActionState.CONFIRMED]
+        if not ours:
             return skipped("the list was imported and compared: no difference, nothing had to be changed")
-        return confirmed(f"{len(gap.to_add)} contacts got the tag, {len(gap.to_remove)} lost it; list and tag agree")
+        added, removed = ours.count(ActionKind.ADD_TAG), ours.count(ActionKind.REMOVE_TAG)
+        return confirmed(f"{added} contacts got the tag, {removed} lost it; list and tag agree")

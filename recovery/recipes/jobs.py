@@ -13,9 +13,9 @@ from datetime import timedelta
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
 from recovery.errors import RemoteError
 from recovery.gate import Allow, Ruling, Skip, ask
-from recovery.model import ActionKind, Harm, ItemOutcome, Kind, OpenAttempt, Saw, WriteResult
+from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Kind, OpenAttempt, Saw, WriteResult
 from recovery.ports import BridgeCapabilities, Run
-from recovery.recipes.context import Context, confirmed, held, skipped
+from recovery.recipes.context import LEFT_OPEN, Context, confirmed, held, skipped
 from recovery.testify import BY_HAND, IN_PROGRESS_STATES, run_saw
 
 Start = Callable[[OpenAttempt], Awaitable[WriteResult]]
@@ -44,10 +44,8 @@ async def reprocess(context: Context) -> Ended:
     starter = Starter(
         context, ActionKind.REPROCESS, harm, f"reprocess run {run_ref} of {context.account.name}", judged_run=run_ref
     )
-    done = await starter.already()
-    if done is not None:
-        return done
-    await _attempt_stop(context, run_ref)
+    if not await starter.begun():
+        await _attempt_stop(context, run_ref)
     return await starter.start(lambda a: context.account.jobs.reprocess(run_ref, a), lambda can: can.reprocess)
 
 
@@ -146,14 +144,12 @@ class Starter:
         )
         return await self.ending(run_ref)
 
-    async def already(self) -> Ended | None:
-        """The ending of a run that this item started before, if it did."""
-        row = await self.context.runner.ledger.action(
-            self.context.spec(self.kind, self.harm, self.context.item.slot.object_ref).key
-        )
-        if row is None or not row.result_ref or row.state.value not in ("applied", "confirmed"):
-            return None
-        return await self.ending(row.result_ref)
+    async def begun(self) -> bool:
+        """Whether a start of ours was sent before, so that the run it replaces must not be stopped any more."""
+        c = self.context
+        spec = c.spec(self.kind, self.harm, c.item.slot.object_ref)
+        row = await c.runner.ledger.action(spec.key)
+        return row is not None and row.state in LEFT_OPEN | {ActionState.CONFIRMED}
 
     async def _look(self) -> Look:
         """A run by hand of this definition since the slot was due: ours, a colleague's or one whose reply was lost."""

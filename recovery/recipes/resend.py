@@ -79,16 +79,17 @@ class _Resend:
     # ---- stop and defuse
 
     async def _stop(self, original: Campaign) -> None:
-        if original.status in AT_REST:
-            return
-        if original.status not in LIVE:
-            raise held(f"The original has status {original.status}, which this product does not know.")
         c = self.context
+        spec = c.spec(ActionKind.STOP, Harm.H0, self.ref)
+        if original.status in AT_REST and not (original.status in STOPPED_STATUSES and await c.left_open(spec)):
+            return
+        if original.status not in LIVE | STOPPED_STATUSES:
+            raise held(f"The original has status {original.status}, which this product does not know.")
         c.say("stopping the original")
         try:
             await c.runner.perform(
                 Effect(
-                    c.spec(ActionKind.STOP, Harm.H0, self.ref),
+                    spec,
                     f"stop campaign {self.ref} of {c.account.name}",
                     lambda attempt: c.account.campaigns.stop(self.ref, attempt),
                     self._look_stopped,
@@ -131,7 +132,8 @@ class _Resend:
     async def _defuse(self, original: Campaign) -> None:
         """Marks the original: a marker and a courtesy, so a failure does not end the recovery (reliability.md, 2.8)."""
         c = self.context
-        if not c.policy.defuse or c.marker in original.name:
+        spec = c.spec(ActionKind.DEFUSE, Harm.H1, self.ref)
+        if not c.policy.defuse or (c.marker in original.name and not await c.left_open(spec)):
             return
         name = f"[STOPPED, replaced] {original.name} {c.marker}"
 
@@ -143,7 +145,7 @@ class _Resend:
         try:
             await c.runner.perform(
                 Effect(
-                    c.spec(ActionKind.DEFUSE, Harm.H1, self.ref),
+                    spec,
                     f"mark campaign {self.ref} of {c.account.name} as stopped",
                     lambda attempt: c.account.campaigns.rename(self.ref, name, attempt),
                     look,
