@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias
 
 from recovery.errors import LedgerConflict, RefusedError, RemoteError
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 MOST_ROUNDS = 40
 MOST_REFUSED_IN_A_ROW = 3
-OLDEST_CHECK_SECONDS = 30.0  # a process that was paused after its last check must check again (reliability.md, 3.2)
+OLDEST_CHECK_SECONDS = 30.0  # a process paused in or after its last check must check again (reliability.md, 3.2)
+CLOCK_TOLERANCE_SECONDS = 60.0  # a copy is armed by the wall clock, so one that was set meanwhile is not trusted
 IT_HAPPENED = "it happened"
 IT_DID_NOT = "it did not happen"
 
@@ -105,6 +107,11 @@ class Runner:
     tripped: str = ""
     unknowns_in_a_row: int = 0
     stopping: Callable[[], bool] = field(default=lambda: False)
+    _began: tuple[datetime, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Both clocks as the run begins."""
+        self._began = self.clock.now(), self.clock.monotonic()
 
     async def perform(self, effect: Effect) -> str:
         """The id the effect produced, once it is proven. Raises Ended when it is held, skipped or refused."""
@@ -145,8 +152,8 @@ class Runner:
                 return await self.ledger.adopt(effect.spec.key, seen.ref, note, seen.digest)
             if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
                 await self._hold(effect, f"Whether it happened before cannot be read: {seen.note}.")
+        checked = self.clock.monotonic()  # before the first read: a pause between two of them makes the earlier one old
         await self._gate(effect)
-        checked = self.clock.monotonic()
         attempt = await self._begin(effect)
         return None if attempt is None else await self._send(effect, attempt, checked, not_sent)
 
@@ -158,12 +165,23 @@ class Runner:
             raise Ended(ItemOutcome.HELD, f"kill switch: {off}", Question(f"The kill switch is on ({off}).", "wait"))
         if self.tripped and effect.spec.harm is Harm.H3:
             raise Ended(ItemOutcome.HELD, self.tripped, Question(f"All releases were stopped: {self.tripped}.", "wait"))
+        moved = self._clock_moved(effect)
+        if moved:
+            raise Ended(ItemOutcome.HELD, moved, Question(f"{moved}. Set it right, then run again.", "wait"))
         ruling = await effect.check()
         if isinstance(ruling, Skip):
             await self.ledger.skip(effect.spec.key, ruling.reason)
             raise Ended(ItemOutcome.SKIPPED, ruling.reason)
         if isinstance(ruling, Hold):
             raise Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
+
+    def _clock_moved(self, effect: Effect) -> str:
+        """Why what reaches people may not leave now: this host's wall clock was set since the run began; or ""."""
+        wall, monotonic = self._began
+        moved = (self.clock.now() - wall).total_seconds() - (self.clock.monotonic() - monotonic)
+        if effect.spec.harm is not Harm.H3 or abs(moved) <= CLOCK_TOLERANCE_SECONDS:
+            return ""
+        return f"this host's clock was set by {moved:+.0f} s since the run began"
 
     async def _begin(self, effect: Effect) -> OpenAttempt | None:
         """The durable intent; None, after a pause, when another run or another release of the account is in the way."""
@@ -193,6 +211,8 @@ class Runner:
             result = WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: kill switch ({off})")
         elif self.clock.monotonic() - checked > OLDEST_CHECK_SECONDS:
             result = WriteResult(AttemptOutcome.NOT_APPLIED, detail="not sent: the last check is too old")
+        elif moved := self._clock_moved(effect):
+            result = WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {moved}")
         else:
             result = await effect.send(attempt)
         row = await self.ledger.settle(attempt, result)

@@ -40,10 +40,11 @@ class Handle:
 class Process:
     """One run of the product: its name in claims, whether it lives, and when trouble strikes it (in steps)."""
 
-    __slots__ = ("alive", "ended", "owner", "pause", "paused_until", "steps", "trouble_at")
+    __slots__ = ("alive", "ended", "owner", "passed", "pause", "paused_until", "steps", "trouble_at")
 
     def __init__(self, owner: str) -> None:
         self.owner = owner
+        self.passed = 0
         self.alive = True
         self.ended = False
         self.steps = 0
@@ -145,33 +146,34 @@ class Loop(asyncio.AbstractEventLoop):
             place = int(draw() * count) if count > 1 else 0
             handle, ready[place] = ready[place], ready[-1]
             ready.pop()
-            if not handle.cancelled_:
-                self._turn(handle)
+            if handle.cancelled_:
+                continue
+            process = handle.process
+            if process is not None and not self._may_go(process, handle):
+                continue
+            self.steps += 1
+            if self.steps > self.most_steps:
+                raise StuckError(f"no rest after {self.steps} steps, at {self.now:.0f} s")
+            self.current = process
+            handle.callback(*handle.args)
+            self.current = None
 
-    def _turn(self, handle: Handle) -> None:
-        process = handle.process
-        if process is not None:
-            if not process.alive:
-                return
-            if process.paused_until > self.now:
-                self._push(process.paused_until, handle)
-                return
+    def _may_go(self, process: Process, handle: Handle) -> bool:
+        """Counts the process's step and lets trouble strike; False when it is dead or asleep."""
+        if not process.alive:
+            return False
+        if process.paused_until <= self.now:
             process.steps += 1
             if process.steps == process.trouble_at:
                 self.on_trouble(process)
-                if not process.alive:
-                    return
-                if process.paused_until > self.now:
-                    self._push(process.paused_until, handle)
-                    return
-            if self.on_step is not None:
-                self.on_step(process)
-        self.steps += 1
-        if self.steps > self.most_steps:
-            raise StuckError(f"no rest after {self.steps} steps, at {self.now:.0f} s")
-        self.current = process
-        handle.callback(*handle.args)
-        self.current = None
+            if process.alive and process.paused_until <= self.now:
+                if self.on_step is not None:
+                    self.on_step(process)
+                return True
+            if not process.alive:
+                return False
+        self._push(process.paused_until, handle)
+        return False
 
     def over(self) -> None:
         """Forget everything: what was killed is only now taken apart."""
@@ -200,15 +202,16 @@ TURN = Turn()
 
 
 class VirtualClock:
-    """The product's clock on the pretend machine."""
+    """A host's clock on the pretend machine; `ahead` is by how many seconds its wall clock was set forward or back."""
 
-    __slots__ = ("_loop",)
+    __slots__ = ("_loop", "ahead")
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
+        self.ahead = 0.0
 
     def now(self) -> datetime:
-        return START + timedelta(seconds=self._loop.now)
+        return START + timedelta(seconds=self._loop.now + self.ahead)
 
     def monotonic(self) -> float:
         return self._loop.now

@@ -1,20 +1,21 @@
 """The ledger of the simulator: the methods and constraints of `recovery.ledger.Ledger`, in memory, with turns.
 
-`Database` is what survives a killed process; `MemoryLedger` is one process's open ledger. Every write gives way twice,
-before and after its commit, so a process can be killed or paused with the record written and nobody told. A Hypothesis
-state machine (test_memory_ledger.py) drives this and the real one on SQLite with the same calls.
+`Database` is what survives a killed process; `MemoryLedger` is one process's open ledger. Every write gives way before
+and after its commit (an intent once more between the commit and its line in the second record), so a process can be
+killed or paused with the record written and nobody told. A Hypothesis state machine (test_memory_ledger.py) drives this
+and the real one on SQLite with the same calls; `tests.prove.product_ledger` runs the product's own statements instead.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
 from recovery.errors import LedgerConflict, LedgerUnavailable, RefusedError
-from recovery.ledger_rows import ActionRow, ActionSpec, Caps, ItemRow
+from recovery.ledger_rows import ActionRow, ActionSpec, Caps, ItemRow, StreamEvent
 from recovery.ledger_schema import LEGAL_MOVES
 from recovery.model import (
     ActionKind,
@@ -30,7 +31,7 @@ from recovery.model import (
     WriteResult,
 )
 from recovery.ports import Clock
-from tests.prove.kernel import TURN
+from tests.prove.kernel import START, TURN
 
 T = TypeVar("T")
 S = ActionState
@@ -100,6 +101,7 @@ class Database:
     elected: dict[tuple[str, int], str] = field(default_factory=dict)
     objects: set[tuple[str, ...]] = field(default_factory=set)
     given: list[Answer] = field(default_factory=list)
+    streams: dict[str, list[StreamEvent]] = field(default_factory=dict)
     kill: str = ""
     quarantine: str = ""
     missing: tuple[str, ...] = ()
@@ -129,12 +131,31 @@ class Store:
         self.epoch += 1
 
 
-class MemoryLedger:
-    """One process's ledger. `strike` says what befalls a commit: "", "lost" (not committed) or "unsure" (it was)."""
+def nothing(_where: str) -> None:
+    """The hook of a ledger at whose named points nothing happens."""
 
-    def __init__(self, store: Store, owner: str, clock: Clock, strike: Callable[[], str] | None = None) -> None:
+
+class MemoryLedger:
+    """One process's ledger. `strike` says what befalls a commit: "", "lost" (not committed) or "unsure" (it was).
+
+    `passed` hears the name of each point that a write comes by. `time` is the ledger's own clock in seconds, the
+    process's monotonic one unless another is given.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        owner: str,
+        clock: Clock,
+        strike: Callable[[], str] | None = None,
+        *,
+        passed: Callable[[str], None] = nothing,
+        time: Callable[[], float] | None = None,
+    ) -> None:
         self.store, self.owner, self.clock, self.strike = store, owner, clock, strike
+        self.passed, self.wall = passed, time or clock.monotonic
         self._seen_epoch = -1
+        self._intents: list[tuple[str, int, float, float]] = []
 
     # ---- transactions
 
@@ -146,11 +167,9 @@ class MemoryLedger:
     def now(self) -> float:
         return self.clock.monotonic()
 
-    def wall(self) -> float:
-        """The ledger's own time, for leases and deadlines."""
-        return self.clock.monotonic()
-
     async def _write(self, unit: Callable[[], T]) -> T:
+        name = unit.__qualname__.split(".")[1]
+        self.passed(f"before {name}")
         await TURN
         if self.store.down:
             raise LedgerUnavailable(self.store.down)
@@ -160,7 +179,13 @@ class MemoryLedger:
         if struck == "lost":
             raise LedgerUnavailable("the connection broke before the commit")
         value = unit()
+        self.passed(f"{name} committed")
         await TURN
+        if self._intents:
+            self.store.intents += self._intents
+            self._intents.clear()
+            self.passed(f"{name} in the second record")
+            await TURN
         if struck:
             raise LedgerUnavailable("the connection broke in the commit")
         return value
@@ -270,8 +295,6 @@ class MemoryLedger:
         )
 
     def _moment(self, seconds: float) -> datetime:
-        from tests.prove.kernel import START
-
         return START if seconds == 0 else datetime.fromtimestamp(START.timestamp() + seconds, START.tzinfo)
 
     # ---- items and answers
@@ -474,7 +497,7 @@ class MemoryLedger:
         lease = max(action.lease_until or 0.0, deadline)
         self._move(action, S.IN_FLIGHT, f"attempt {n}: {request}", attempt_number=n, lease_until=lease, lane=lane)
         action.attempts.append(attempt)
-        self.store.intents.append((spec.key, n, self.wall(), deadline))
+        self._intents.append((spec.key, n, self.wall(), deadline))
         return OpenAttempt(attempt.ref, spec.key, n, action.fence, started + send_within_seconds, deadline_seconds)
 
     def _blocks(self, action: Action) -> bool:
@@ -691,6 +714,36 @@ class MemoryLedger:
             self.db.accepted_until, self.db.known_epoch = self.wall(), self.store.epoch
 
         await self._write(unit)
+
+    # ---- what the watcher asks
+
+    async def stale_actions(self) -> tuple[ActionRow, ...]:
+        moving = {S.CLAIMED, S.IN_FLIGHT, S.UNKNOWN, S.APPLIED}
+
+        def query() -> tuple[ActionRow, ...]:
+            left = [a for a in self.db.actions.values() if a.state in moving]
+            return tuple(
+                self._row(a)
+                for a in left
+                if a.lease_until is None or a.lease_until < self.wall() or self._is_dead(a.owner)
+            )
+
+        return await self._read(query)
+
+    async def append(
+        self, stream: str, kind: str, by: str, at: datetime, data: Mapping[str, Any], expected_seq: int | None = None
+    ) -> int:
+        def unit() -> int:
+            events = self.db.streams.setdefault(stream, [])
+            if expected_seq is not None and expected_seq != len(events):
+                raise LedgerConflict(f"stream {stream} has {len(events)} events, not {expected_seq}")
+            events.append(StreamEvent(stream, len(events) + 1, kind, by, at, data))
+            return len(events)
+
+        return await self._write(unit)
+
+    async def stream(self, name: str) -> tuple[StreamEvent, ...]:
+        return await self._read(lambda: tuple(self.db.streams.get(name, ())))
 
     def owner_is_dead(self, owner: str) -> bool:
         return self._is_dead(owner)

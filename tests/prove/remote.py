@@ -93,6 +93,7 @@ class Faults:
     no_effect: float = 0.0
     soft_refusal: float = 0.0
     soft_refusal_applied: float = 0.0
+    replayed: float = 0.0
     read_fails: float = 0.0
     list_broken: float = 0.0
     list_lag: float = 0.0
@@ -102,12 +103,14 @@ class Faults:
     hides_run_ids: bool = False
     nth_write: int = 0
     nth_fate: str = ""
+    script: tuple[str, ...] = ()
+    """The fates of the first writes in order; all later ones are well."""
 
     def ways(self) -> list[tuple[float, str]]:
         """The fates of a write with their rates."""
         names = (
             "refused_connection", "lost_before", "lost_after", "late", "error_before", "error_after", "throttled",
-            "no_effect", "soft_refusal", "soft_refusal_applied",
+            "no_effect", "soft_refusal", "soft_refusal_applied", "replayed",
         )  # fmt: skip
         return [(getattr(self, name), name) for name in names if getattr(self, name)]
 
@@ -116,14 +119,17 @@ FATES = (
     "ok", "refused_connection", "lost_before", "lost_after", "late", "error_before", "error_after", "throttled",
     "no_effect", "soft_refusal", "soft_refusal_applied",
 )  # fmt: skip
-LANDS = frozenset({"ok", "lost_after", "late", "error_after", "soft_refusal_applied"})
+"""What may become of a write, as a port can tell them apart; docs/reliability.md maps the twenty faults of the wire."""
+REPLAYED = "replayed"
+"""A proxy sends the request twice: harmless where an object leaves once, beyond anybody's power where it does not."""
+LANDS = frozenset({"ok", "lost_after", "late", "error_after", "soft_refusal_applied", REPLAYED})
 
 
 class Platform:
     """One account of the remote world."""
 
-    def __init__(self, loop: Loop, chance: random.Random, *, one_shot: bool) -> None:
-        self.loop, self.chance, self.one_shot = loop, chance, one_shot
+    def __init__(self, loop: Loop, chance: random.Random, *, one_shot: bool, audience: int = AUDIENCE) -> None:
+        self.loop, self.chance, self.one_shot, self.audience = loop, chance, one_shot, audience
         self.journal: list[Line] = []
         self.mailings: dict[str, Mailing] = {}
         self.jobs: dict[str, Job] = {}
@@ -145,12 +151,13 @@ class Platform:
 
     def plant(self, ref: str, status: str = "1") -> Mailing:
         made = self.mailings[ref] = Mailing(ref, f"Newsletter {ref}", status, ref, "original", -86_400.0)
+        made.total_amt = self.audience
         return made
 
     def copy(self, ref: str, by: str, lag: float = 0.0) -> str:
         old = self.mailings[ref]
         made = Mailing(self.next_ref(), f"Copy of {old.name}", "0", old.item, by, self.loop.now)
-        made.seen_from = self.loop.now + lag
+        made.seen_from, made.total_amt = self.loop.now + lag, self.audience
         self.mailings[made.ref] = made
         self.note("copy", made.ref, made.item, by)
         return made.ref
@@ -219,9 +226,16 @@ class Wire:
     faults: Faults
     ways: list[tuple[float, str]] = field(default_factory=list)
     on_send: Callable[[str, str], None] = lambda _what, _ref: None
+    passed: Callable[[str], None] = lambda _where: None
 
     def __post_init__(self) -> None:
         self.ways = self.faults.ways()
+
+    def calm_down(self) -> None:
+        """From now on the network is well; a remote's own habits stay."""
+        f = self.faults
+        self.faults = Faults(stop_refused=f.stop_refused, stop_ignored=f.stop_ignored, hides_run_ids=f.hides_run_ids)
+        self.ways = []
 
     # ---- the network
 
@@ -229,6 +243,9 @@ class Wire:
         if self.faults.nth_write:
             self.platform.writes += 1
             return self.faults.nth_fate if self.platform.writes == self.faults.nth_write else "ok"
+        if self.faults.script:
+            self.platform.writes += 1
+            return (*self.faults.script, "ok")[min(self.platform.writes - 1, len(self.faults.script))]
         at = self.platform.chance.random()
         for rate, name in self.ways:
             at -= rate
@@ -246,6 +263,7 @@ class Wire:
         needs_ref: bool = False,
     ) -> WriteResult:
         """`effect` says whether the remote took it, and the id it made."""
+        self.passed(f"before the first byte of {what}")
         await TURN
         now, chance = self.clock.monotonic(), self.platform.chance
         if now >= attempt.send_by_monotonic:
@@ -261,8 +279,11 @@ class Wire:
         if fate in LANDS:
             delay = attempt.deadline_seconds + self.faults.late_seconds * chance.random() if fate == "late" else there
             self.platform.loop.at(now + delay, lambda: reply.append(effect()))
+            if fate == REPLAYED:
+                self.platform.loop.at(now + delay + 3, effect)
         hangs = fate == "late" or (fate in ("lost_before", "lost_after") and chance.random() < 0.5)
         await self.clock.sleep(attempt.deadline_seconds if hangs else there + back)
+        self.passed(f"reply to {what}")
         return self._reply(fate, reply, needs_ref)
 
     @staticmethod
@@ -271,7 +292,7 @@ class Wire:
             return WriteResult(A.REJECTED, detail="result_code 0")
         if fate == "no_effect":
             return WriteResult(A.UNKNOWN, detail="2xx without id") if needs_ref else WriteResult(A.APPLIED, detail="ok")
-        if fate != "ok":
+        if fate not in ("ok", REPLAYED):
             return WriteResult(A.UNKNOWN, detail=fate)
         if not reply:
             return WriteResult(A.UNKNOWN, detail="no complete answer")
@@ -279,6 +300,7 @@ class Wire:
         return WriteResult(A.APPLIED, ref=ref, detail="ok") if taken else WriteResult(A.REJECTED, detail="refused")
 
     async def _read(self) -> None:
+        self.passed("reading")
         chance, faults = self.platform.chance, self.faults
         if faults.slow and chance.random() < faults.slow:
             await self.clock.sleep(20 * chance.random())

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import islice
+from multiprocessing.pool import AsyncResult
 from pathlib import Path
 
-from tests.prove.remote import FATES, Faults
-from tests.prove.schedule import Ending, Trouble, play
+from tests.prove.schedule import Ending, Play, play
+from tests.prove.trouble import Trouble, draw
 
 REGRESSIONS = Path(__file__).with_name("regressions.txt")
 TWICE_EVERY = 100
 CHUNK = 250
-SCENARIOS = ("resend", "run_now", "import", "reprocess", "sync")
-MOST_STEPS_OF_ONE_RUN = 400
 
 
 @dataclass(slots=True)
@@ -77,108 +79,95 @@ def told(seed: object, complaints: Iterable[str], trace: Iterable[str]) -> str:
     return "\n".join([f"seed {seed}: {'; '.join(complaints)}", *short])
 
 
-def run_seeds(seeds: Iterable[int]) -> Total:
+Drawn = Callable[[int], Trouble]
+
+
+def run_seeds(seeds: Iterable[int], drawn: Drawn = draw, kind: type[Play] = Play) -> Total:
     """Run these seeds; every hundredth twice, comparing the traces byte for byte."""
     total = Total()
     for seed in seeds:
-        verdict = play(seed)
+        verdict = play(seed, drawn(seed), kind=kind)
         total.add(verdict)
         if seed % TWICE_EVERY == 0:
             total.twice += 1
-            one, two = play(seed, traced=True), play(seed, traced=True)
+            one, two = (play(seed, drawn(seed), traced=True, kind=kind) for _ in range(2))
             if "\n".join(one.trace).encode() != "\n".join(two.trace).encode() or one.outcomes != verdict.outcomes:
                 total.failures.append(f"seed {seed}: two runs of one seed differ")
                 total.failed_seeds.append(seed)
         if verdict.complaints:
-            total.failures.append(told(seed, verdict.complaints, play(seed, traced=True).trace))
+            trace = play(seed, drawn(seed), traced=True, kind=kind).trace
+            total.failures.append(told(seed, verdict.complaints, trace))
             total.failed_seeds.append(seed)
     return total
 
 
-def _chunk(bounds: tuple[int, int]) -> Total:
-    return run_seeds(range(*bounds))
+def _chunk(bounds: tuple[int, int], drawn: Drawn, kind: type[Play]) -> Total:
+    gc.disable()  # a schedule makes thousands of small cycles; one collection a chunk is a tenth of the time
+    try:
+        return run_seeds(range(*bounds), drawn, kind)
+    finally:
+        gc.enable()
+        gc.collect()
 
 
-def run_many(count: int, *, first: int = 0, seconds: float | None = None, workers: int = 0) -> Total:
+def run_many(
+    count: int,
+    drawn: Drawn = draw,
+    *,
+    first: int = 0,
+    seconds: float | None = None,
+    workers: int = 0,
+    kind: type[Play] = Play,
+) -> Total:
     """Seeds `first` to `first + count`, on all cores; no new chunk begins after `seconds`."""
-    began, total = time.monotonic(), run_seeds(regressions())
+    began, total = time.monotonic(), Total()
     chunks = [(at, min(at + CHUNK, first + count)) for at in range(first, first + count, CHUNK)]
-    with multiprocessing.get_context("fork").Pool(workers or os.cpu_count() or 1) as pool:
-        for part in pool.imap_unordered(_chunk, _in_time(chunks, began, seconds)):
-            total.merge(part)
+    processes = workers or os.cpu_count() or 1
+    running: deque[AsyncResult[Total]] = deque()
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for chunk in chunks:
+            if len(running) > processes:  # a pool takes any number of tasks at once, so few are given at a time
+                total.merge(running.popleft().get())
+            if seconds is not None and time.monotonic() - began > seconds:
+                break
+            running.append(pool.apply_async(_chunk, (chunk, drawn, kind)))
+        for part in running:
+            total.merge(part.get())
     total.seconds = time.monotonic() - began
     return total
 
 
-def _in_time(chunks: list[tuple[int, int]], began: float, seconds: float | None) -> Iterator[tuple[int, int]]:
-    for chunk in chunks:
-        yield chunk
-        if seconds is not None and time.monotonic() - began > seconds:
-            return
+# ---- named cases ----------------------------------------------------------------------------------------------------
+
+Case = tuple[str, Trouble]
 
 
-# ---- one thing at every step ----------------------------------------------------------------------------------------
-
-
-def quiet(scenario: str, **changes: object) -> Trouble:
-    """One runner, one rerun after a crash, and nothing goes wrong but what `changes` say."""
-    trouble = Trouble(scenario=scenario, starts=(0.0,), reruns=1)
-    for name, value in changes.items():
-        setattr(trouble, name, value)
-    return trouble
-
-
-def steps_of(scenario: str, **changes: object) -> int:
-    """How many steps the first run of a quiet schedule takes: the crash points, counted by the code."""
-    probe = quiet(scenario, crash_at=10**9, **changes)
-    return min(MOST_STEPS_OF_ONE_RUN, play(0, probe).first_run_steps)
-
-
-def crash_and_fault(stride: int = 1) -> Iterator[tuple[str, Trouble]]:
-    """Every crash point times every fate of every write, for every recipe."""
-    for scenario in SCENARIOS:
-        writes = play(0, quiet(scenario)).writes
-        for n in range(1, writes + 1):
-            for fate in FATES:
-                faults = {"nth_write": n, "nth_fate": fate}
-                points = steps_of(scenario, faults=Faults(**faults))  # type: ignore[arg-type]
-                for point in range(1 + (n + FATES.index(fate)) % stride, points + 1, stride):
-                    trouble = quiet(scenario, crash_at=point, faults=Faults(**faults))  # type: ignore[arg-type]
-                    yield f"{scenario}, write {n} {fate}, crash at step {point}", trouble
-
-
-def at_every_step(what: str, scenarios: Iterable[str] = SCENARIOS, **changes: object) -> Iterator[tuple[str, Trouble]]:
-    """`what` ("kill", "ledger_lost", "original_leaves") happens at each step of the first run in turn."""
-    for scenario in scenarios:
-        for point in range(1, steps_of(scenario) + 1):
-            trouble = quiet(scenario, **{f"{what}_at_step": point}, **changes)
-            yield f"{scenario}, {what} at step {point}", trouble
-
-
-def run_family(name: str, cases: Iterable[tuple[str, Trouble]], seed: int = 0) -> Total:
+def run_cases(name: str, cases: Iterable[Case], seed: int = 0, kind: type[Play] = Play) -> Total:
     """Run each case once under one seed of the order."""
     began, total = time.monotonic(), Total()
     for words, trouble in cases:
-        verdict = play(seed, _fresh(trouble))
+        verdict = play(seed, deepcopy(trouble), kind=kind)  # a schedule uses its trouble up
         total.add(verdict)
         if verdict.complaints:
-            trace = play(seed, _fresh(trouble), traced=True).trace
+            trace = play(seed, deepcopy(trouble), traced=True, kind=kind).trace
             total.failures.append(told(f"{seed} ({name}: {words})", verdict.complaints, trace))
     total.seconds = time.monotonic() - began
     return total
 
 
-def _fresh(trouble: Trouble) -> Trouble:
-    """A schedule uses its trouble up, so each run gets its own."""
-    from copy import deepcopy
-
-    return deepcopy(trouble)
+def _share(job: tuple[str, Callable[[], Iterable[Case]], int, int, int]) -> Total:
+    name, cases, seed, part, parts = job
+    return run_cases(name, islice(cases(), part, None, parts), seed)
 
 
-FAMILIES: dict[str, Callable[[], Iterator[tuple[str, Trouble]]]] = {
-    "ledger deleted between any two steps, folder kept": lambda: at_every_step("ledger_lost"),
-    "ledger and folder deleted between any two steps": lambda: at_every_step("ledger_lost", state_kept=False),
-    "late original at every step": lambda: at_every_step("original_leaves", ("resend", "reprocess")),
-    "kill switch file at every step": lambda: at_every_step("kill"),
-    "kill switch row at every step": lambda: at_every_step("kill", kill_by_row=True),
-}
+def run_family(
+    name: str, cases: Callable[[], Iterable[Case]], *, seeds: Iterable[int] = (0,), workers: int = 0
+) -> Total:
+    """Every case of a family under every seed of the order, on all cores."""
+    began, total, parts = time.monotonic(), Total(), workers or os.cpu_count() or 1
+    jobs = [(name, cases, seed, part, parts) for seed in seeds for part in range(parts)]
+    with multiprocessing.get_context("fork").Pool(parts) as pool:
+        for done in pool.imap_unordered(_share, jobs):
+            total.merge(done)
+    total.seconds = time.monotonic() - began
+    return total
