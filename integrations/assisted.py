@@ -141,7 +141,7 @@ class AssistedDashboard:
         """Everything that can run, as last uploaded."""
         part = await self._part("definitions", self._how.definitions_age_seconds)
         unknown: list[str] = []
-        rows = [read_definition(self._account, row, unknown) for row in part.rows]
+        rows = [read_definition(self._account, row, unknown, self._zone) for row in part.rows]
         found = {row.ref: row for row in rows if row is not None}
         problem = part.problem or (f"unknown kinds: {', '.join(unknown[:5])}" if unknown else "")
         return Listing(tuple(found.values()), not problem, part.read_at, problem, (part.digest,))

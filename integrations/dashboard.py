@@ -26,10 +26,10 @@ MAX_PAGES = 5000
 
 
 class DashboardClient:
-    """The jobs of one account: the `JobDesk` over HTTP."""
+    """The jobs of one account: the `JobDesk` over HTTP. `time_zone` is the zone of schedules that name none."""
 
-    def __init__(self, transport: Transport, proven: CapabilityManifest | None = None) -> None:
-        self._http = transport
+    def __init__(self, transport: Transport, proven: CapabilityManifest | None = None, time_zone: str = "UTC") -> None:
+        self._http, self._zone = transport, time_zone
         self._proven = proven or CapabilityManifest(transport.system)
 
     @staticmethod
@@ -69,7 +69,8 @@ class DashboardClient:
 
         async def fetch(cursor: str) -> CursorPage[Definition | None]:
             page = await self._page("definitions", "/definitions", cursor)
-            rows = [read_definition(self._http.account, row, unknown) for row in page.records("definitions")]
+            read = page.records("definitions")
+            rows = [read_definition(self._http.account, row, unknown, self._zone) for row in read]
             return CursorPage(rows, page.text("next_cursor", ""), page.digest)
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)

@@ -15,8 +15,11 @@ from recovery.ports import KIND_BY_WORD, Definition, Run
 _SYNC_MODES = ("add_only", "add_remove")
 
 
-def read_definition(account: str, row: Fields, unknown: list[str]) -> Definition | None:
-    """One definition; None for a kind that is not known, whose word is added to `unknown`."""
+def read_definition(account: str, row: Fields, unknown: list[str], time_zone: str = "UTC") -> Definition | None:
+    """One definition; None for a kind that is not known, whose word is added to `unknown`.
+
+    A schedule that names no zone is one of the account's, `time_zone`.
+    """
     kind = KIND_BY_WORD.get(row.text("kind"))
     if kind is None:
         unknown.append(row.text("kind")[:40])
@@ -34,7 +37,7 @@ def read_definition(account: str, row: Fields, unknown: list[str]) -> Definition
             type=timing.text("type"),
             value=timing.text("value", ""),
             anchor=timing.moment("anchor"),
-            time_zone=timing.text("time_zone", "UTC"),
+            time_zone=timing.text("time_zone", "") or time_zone,
         ),
         active=row.flag("active"),
         paused_at=row.moment("paused_at"),

@@ -220,12 +220,20 @@ class Pro2Client:
     # ---- contacts and tags -----------------------------------------------------------------------------------------
 
     async def find_tag(self, name: str) -> Tag | None:
-        """The tag of exactly this name; the platform's own search only narrows the list (it matches parts)."""
+        """The tag of this name, exactly as written or else the only one that differs in capitals alone.
+
+        The platform's own search only narrows the list (it matches parts).
+        """
         found = await self._listing("tags", "tags", lambda row: Tag(row.ref("id"), row.text("tag")), {"search": name})
         exact = [tag for tag in found.items if tag.name == name]
-        if not exact and not found.complete:
+        if exact:
+            return exact[0]
+        if not found.complete:
             raise self._http.bad("tags", f"the tag cannot be told to be absent: {found.problem}")
-        return exact[0] if exact else None
+        alike = [tag for tag in found.items if tag.name.casefold() == name.casefold()]
+        if len(alike) > 1:
+            raise self._http.bad("tags", f"{len(alike)} tags are named {name!r} in different capitals")
+        return alike[0] if alike else None
 
     async def members(self, tag_ref: str) -> Listing[Contact]:
         """Every contact that carries the tag, whatever its list status, by ascending id.

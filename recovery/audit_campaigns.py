@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from recovery import slots
-from recovery.audit_reading import GENERATIONS_KNOWN, LOOK_BACK, Found, Reader
+from recovery.audit_reading import GENERATIONS_KNOWN, Found, NotDue, Reader
 from recovery.errors import RemoteError
 from recovery.model import Evidence, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, marker_of
 from recovery.plan import key_for
@@ -35,10 +36,13 @@ class CampaignReader(Reader):
             problems.append(f"campaigns of {self.account.name}: the list was not read whole ({listing.problem})")
             evidence.append(self.all_unreadable(System.PRO2, Kind.CAMPAIGN, problems[0]))
         due: list[tuple[Slot, Campaign]] = []
+        not_due: list[NotDue] = []
         for campaign in listing.items:
             slot = self._campaign_slot(campaign)
             if slot is not None:
                 due.append((slot, campaign))
+            elif reason := self._why_not_due(campaign):
+                not_due.append(NotDue(self.account.name, Kind.CAMPAIGN, campaign.ref, campaign.name, reason))
         room = asyncio.Semaphore(MOST_READS_AT_ONCE)
 
         async def one(slot: Slot, campaign: Campaign) -> Evidence:
@@ -46,11 +50,15 @@ class CampaignReader(Reader):
                 return await self._campaign_evidence(slot, campaign, listing)
 
         evidence += await asyncio.gather(*(one(s, c) for s, c in due))
-        return Found(tuple(evidence), (), tuple(problems))
+        return Found(tuple(evidence), tuple(not_due), tuple(problems))
 
     def _campaign_slot(self, campaign: Campaign) -> Slot | None:
-        if campaign.sdate is None or campaign.status == "0":
+        if campaign.status == "0":
             return None
+        if campaign.sdate is None:
+            # Only a single mail outside automations has a time of its own; one that shows none is asked about.
+            timed = campaign.status == "1" and campaign.type == "single" and campaign.series_ref in ("", "0")
+            return self._slot(campaign, self.window.started_at) if timed or campaign.problem else None
         thing = Scheduled(
             self.account.name,
             System.PRO2,
@@ -63,17 +71,24 @@ class CampaignReader(Reader):
         if found:
             return found[0]
         unfinished = campaign.status == "2" and campaign.sdate < self.window.started_at
-        if unfinished and self.window.started_at - campaign.sdate < LOOK_BACK:
-            return Slot(
-                self.account.name,
-                System.PRO2.value,
-                Kind.CAMPAIGN.value,
-                campaign.ref,
-                campaign.sdate,
-                campaign.name,
-                self.account.time_zone,
-            )
-        return None
+        return self._slot(campaign, campaign.sdate) if unfinished else None
+
+    def _slot(self, campaign: Campaign, due_at: datetime) -> Slot:
+        where = (self.account.name, System.PRO2.value, Kind.CAMPAIGN.value)
+        return Slot(*where, campaign.ref, due_at, campaign.name, self.account.time_zone)
+
+    def _why_not_due(self, campaign: Campaign) -> str:
+        """Why something that looks as if the outage could have held it was not due in it; "" for what does not."""
+        due, window = campaign.sdate, self.window
+        if campaign.status == "0" and due is not None and window.started_at <= due < window.ended_at:
+            return "it is a draft"
+        if campaign.status != "1":
+            return ""
+        if due is None:
+            return f"it has no send time of its own (type {campaign.type}, automation {campaign.series_ref})"
+        if due < window.started_at:
+            return "it was due before the outage and is still pending: an earlier start of the window includes it"
+        return ""
 
     async def _campaign_evidence(self, slot: Slot, campaign: Campaign, listing: Listing[Campaign]) -> Evidence:
         status = campaign_status(campaign, listing.read_at, self.policy.waits)
@@ -96,10 +111,14 @@ class CampaignReader(Reader):
             return None
 
     async def _report(self, campaign: Campaign) -> Testimony:
+        if self.patience.spent:
+            return unreadable(CAMPAIGN_REPORT, self.clock.now(), self.patience.spent)
         try:
             report = await self.account.campaigns.report(campaign.ref)
         except RemoteError as error:
+            self.patience.lost(error)
             return unreadable(CAMPAIGN_REPORT, self.clock.now(), str(error))
+        self.patience.answered()
         return campaign_report(report, campaign, self.clock.now())
 
     async def _stopped_by_us(self, slot: Slot, campaign: Campaign) -> bool:
@@ -135,7 +154,11 @@ class CampaignReader(Reader):
             listing = await self.account.campaigns.automations()
         except RemoteError as error:
             return Found((self.all_unreadable(System.PRO2, Kind.AUTOMATION, str(error)),), (), (str(error),))
-        return Found(tuple(self._automation(a) for a in listing.items if a.active))
+        found = tuple(self._automation(a) for a in listing.items if a.active)
+        if listing.complete:
+            return Found(found)
+        problem = f"automations of {self.account.name}: the list was not read whole ({listing.problem})"
+        return Found((*found, self.all_unreadable(System.PRO2, Kind.AUTOMATION, problem)), (), (problem,))
 
     def _automation(self, automation: Automation) -> Evidence:
         slot = Slot(

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from recovery import slots
 from recovery.audit_reading import GENERATIONS_KNOWN, LOOK_BACK, Found, NotDue, Reader
 from recovery.errors import BadReply, RemoteError
-from recovery.model import Evidence, Facts, Kind, Saw, Scheduled, Slot, System, Testimony
+from recovery.model import Evidence, Facts, Kind, Saw, Scheduled, Slot, System, Testimony, iso
 from recovery.ports import Definition, Run, RunLog
-from recovery.sync_gap import measure_gap, unique_tag
+from recovery.sync_gap import TAG_PREFIX, measure_gap, unique_tag
 from recovery.testify import (
     ACTIVITY_LOG,
     BY_HAND,
@@ -45,11 +45,14 @@ class JobReader(Reader):
             problems.append(f"definitions of {self.account.name} were not read whole ({definitions.problem})")
             evidence.append(self.all_unreadable(System.DASHBOARD, Kind.IMPORT, problems[-1]))
         for definition in definitions.items:
-            own = {witness: found.get(definition.ref, []) for witness, found in runs.items()}
-            evidence += await self._definition_evidence(definition, log, console, may, own)
-            if not definition.scheduled.active and definition.scheduled.schedule.type != "manual":
-                thing = definition.scheduled
-                not_due.append(NotDue(thing.account, thing.kind, thing.object_ref, thing.name, "it is not active"))
+            own = {witness: found.pop(definition.ref, []) for witness, found in runs.items()}
+            heard = await self._definition_evidence(definition, log, console, may, own)
+            evidence += heard
+            thing = definition.scheduled
+            if not heard and thing.schedule.type != "manual" and (not thing.active or thing.paused_at is not None):
+                since = f"paused since {iso(thing.paused_at)}" if thing.paused_at else "it is not active"
+                not_due.append(NotDue(thing.account, thing.kind, thing.object_ref, thing.name, since))
+        evidence += self._undefined(log, console, runs)
         return Found(tuple(evidence), tuple(not_due), tuple(problems))
 
     async def _may(self) -> list[str]:
@@ -139,35 +142,45 @@ class JobReader(Reader):
         return log_testimony(witness, slot, log, next_due, self.policy.waits, own)
 
     def _attempted(self, definition: Definition, known: Sequence[Slot], own: Mapping[str, Sequence[Run]]) -> list[Slot]:
-        """Runs that attempted to run in the window outside any schedule, or began before it and are unfinished."""
+        """Slots for runs that no due time explains: begun before, started by a person, or of an old schedule."""
         thing, found = definition.scheduled, {}
-        known_at = {s.due_at for s in known}
-        for runs in own.values():
-            for run in runs:
-                moment = run.scheduled_for or run.started_at
-                if moment is None or moment in known_at:
-                    continue
-                if self._unfinished_before(run) or self._failed_by_hand(run):
-                    found[run.ref] = Slot(
-                        thing.account,
-                        thing.system,
-                        thing.kind,
-                        thing.object_ref,
-                        moment,
-                        thing.name,
-                        thing.schedule.time_zone,
-                    )
+        due = [s.due_at for s in known]
+        for run in (r for runs in own.values() for r in runs):
+            moment = run.scheduled_for or run.started_at
+            if moment is not None and self._caught(run) and not _explained(run, moment, due):
+                where = (thing.account, thing.system, thing.kind, thing.object_ref)
+                found[run.ref] = Slot(*where, moment, thing.name, thing.schedule.time_zone)
         return sorted(found.values())
 
-    def _unfinished_before(self, run: Run) -> bool:
-        moment = run.scheduled_for or run.started_at
-        before = moment is not None and moment < self.window.started_at
-        return before and run.state in IN_PROGRESS_STATES and run.requested_by not in BY_HAND
-
-    def _failed_by_hand(self, run: Run) -> bool:
-        if run.requested_by not in ("user", "import") or run.started_at is None:
+    def _caught(self, run: Run) -> bool:
+        """Whether a run was under way in the window and has not ended well (R001.2)."""
+        began = run.scheduled_for or run.started_at
+        if began is None or began >= self.window.ended_at or run.state == "succeeded":
             return False
-        return self.window.started_at <= run.started_at < self.window.ended_at and run.state not in ("succeeded",)
+        if began >= self.window.started_at:
+            return True
+        if run.ended_at is None:
+            return run.state in IN_PROGRESS_STATES
+        return run.ended_at >= self.window.started_at
+
+    def _undefined(
+        self, log: RunLog | Testimony, console: RunLog | Testimony, left: Mapping[str, Mapping[str, Sequence[Run]]]
+    ) -> list[Evidence]:
+        """Runs of the window whose definition the dashboard does not list any more, and that did not end well."""
+        found: dict[str, Evidence] = {}
+        for witness, source in ((ACTIVITY_LOG, log), (CONSOLE, console)):
+            for run in (r for runs in left[witness].values() for r in runs):
+                began = run.scheduled_for or run.started_at
+                if began is None or not self._caught(run) or any(t.startswith(TAG_PREFIX) for t in run.tags):
+                    continue
+                where = (self.account.name, System.DASHBOARD.value, Kind.IMPORT.value, run.definition_ref)
+                slot = Slot(*where, began, f"run {run.ref}, whose definition is not listed", self.account.time_zone)
+                read_at = source.read_at if isinstance(source, RunLog) else self.clock.now()
+                detail = f"run {run.ref} is {run.state}, and its definition is not listed"
+                heard = Testimony(witness, Saw.UNKNOWN, read_at, True, detail, {"run": run.ref}, run.digest)
+                other = Testimony(CONSOLE if witness == ACTIVITY_LOG else ACTIVITY_LOG, Saw.NOTHING, read_at)
+                found.setdefault(slot.key, Evidence(slot, (heard, other), {"run": run.ref}))
+        return list(found.values())
 
     async def _gap(self, definition: Definition) -> tuple[Testimony, Facts]:
         try:
@@ -176,7 +189,14 @@ class JobReader(Reader):
             return unreadable(TESSITURA_LIST, self.clock.now(), str(error)), {}
 
 
-def _by_definition(log: RunLog | Testimony) -> Mapping[str, list[Run]]:
+def _explained(run: Run, moment: datetime, due: Sequence[datetime]) -> bool:
+    """Whether a due time of the window already speaks for the run, as `testify` matches them."""
+    if run.scheduled_for is not None and run.requested_by not in BY_HAND:
+        return any(abs(moment - d) < timedelta(minutes=1) for d in due)
+    return any(d <= moment for d in due)
+
+
+def _by_definition(log: RunLog | Testimony) -> dict[str, list[Run]]:
     """A log's runs by definition, so that a log is walked once and not once for each slot."""
     grouped: dict[str, list[Run]] = defaultdict(list)
     for run in log.runs if isinstance(log, RunLog) else ():
@@ -191,4 +211,5 @@ def _definition_facts(definition: Definition) -> Facts:
         "tags": list(definition.tags),
         "sync_mode": definition.sync_mode,
         "automation": definition.automation_ref,
+        "active": definition.scheduled.active and definition.scheduled.paused_at is None,
     }

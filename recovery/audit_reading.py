@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
+from recovery.errors import RemoteError, Unavailable
 from recovery.model import Evidence, ItemOutcome, Kind, OutageWindow, Slot, System
 from recovery.policy import Policy
 from recovery.ports import Account, Clock
@@ -14,6 +15,8 @@ from recovery.testify import ACTIVITY_LOG, CAMPAIGN_STATUS, unreadable
 LOOK_BACK = timedelta(hours=6)
 GENERATIONS_KNOWN = 4
 """How many deliberate repeats of one slot are still recognised by their markers when the ledger is lost."""
+QUESTIONS_LOST = 3
+"""So many questions in a row without an answer, and a remote is given up for this audit."""
 EVERYTHING = "-"
 """The object of a finding about a whole listing that could not be read."""
 
@@ -54,6 +57,29 @@ class Found:
     problems: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class Patience:
+    """Gives a remote up for this audit after several questions in a row without any answer.
+
+    A remote that hangs takes minutes for each question; asking hundreds more would keep every other account waiting.
+    """
+
+    left: int = QUESTIONS_LOST
+    spent: str = ""
+
+    def lost(self, error: RemoteError) -> None:
+        """A question came to nothing; only silence counts, a refusal is an answer."""
+        if not isinstance(error, Unavailable):
+            return
+        self.left -= 1
+        if self.left <= 0 and not self.spent:
+            self.spent = f"not asked, because several questions in a row were not answered: {error}"
+
+    def answered(self) -> None:
+        """It lives."""
+        self.left = QUESTIONS_LOST
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """One account within one window."""
@@ -64,6 +90,7 @@ class Reader:
     secret: bytes
     clock: Clock
     memory: Remembers
+    patience: Patience = field(default_factory=Patience)
 
     def all_unreadable(self, system: System, kind: Kind, reason: str) -> Evidence:
         """A whole listing that could not be read, as one uncertain slot: what it would have shown is not known."""

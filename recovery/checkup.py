@@ -41,9 +41,10 @@ def _secrets(settings: Settings) -> list[tuple[str, str, SecretAt]]:
     rows = [("", "marker key", settings.marker_key)]
     for account in settings.accounts:
         rows.append((account.name, "pro2 token", account.pro2.token))
-        if account.dashboard.token is not None:
+        if account.dashboard is not None and account.dashboard.token is not None:
             rows.append((account.name, "dashboard token", account.dashboard.token))
-        rows.append((account.name, "tessitura password", account.tessitura.password))
+        if account.tessitura is not None:
+            rows.append((account.name, "tessitura password", account.tessitura.password))
     rows += [("", f"{n} token", desk.token) for n, desk in (("jira", settings.jira), ("slack", settings.slack)) if desk]
     return rows
 
@@ -91,12 +92,13 @@ def proof_lines(view: View) -> list[str]:
 
 def _questions(systems: Systems) -> list[tuple[str, str, Callable[[], Awaitable[object]]]]:
     questions: list[tuple[str, str, Callable[[], Awaitable[object]]]] = []
+    named = {a.name: a for a in systems.settings.accounts}
     for account in systems.accounts:
-        questions += [
-            ("pro2", account.name, account.campaigns.whoami),
-            ("dashboard", account.name, account.jobs.capabilities),
-            ("tessitura", account.name, account.lists.healthy),
-        ]
+        questions.append(("pro2", account.name, account.campaigns.whoami))
+        if named[account.name].dashboard is not None:
+            questions.append(("dashboard", account.name, account.jobs.capabilities))
+        if named[account.name].tessitura is not None:
+            questions.append(("tessitura", account.name, account.lists.healthy))
     if systems.tickets is not None:
         questions.append(("jira", "", systems.tickets.whoami))
     if systems.chat is not None:

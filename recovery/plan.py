@@ -197,7 +197,10 @@ def _decision(finding: Finding, policy: Policy, now: datetime) -> Decision:
         return _held(row, finding.code, "Partial and uncertain cases are never acted on without a person.")
     if row.remedy is Remedy.RESEND:
         return _resendable(row, finding, policy, now)
-    may, needed = _facts(finding).get("may"), _RIGHT_OF_REMEDY.get(row.remedy)
+    facts = _facts(finding)
+    may, needed = facts.get("may"), _RIGHT_OF_REMEDY.get(row.remedy)
+    if facts.get("active") is False:
+        return _held(row, "switched_off", "Someone paused or switched it off after it was due; is it still wanted?")
     if isinstance(may, list) and needed not in may:
         return _held(row, "no_right", f"The dashboard does not offer us {needed!r} for this account (R001.38).")
     return row
@@ -215,7 +218,7 @@ def _resendable(row: Decision, finding: Finding, policy: Policy, now: datetime) 
 
 
 def _held(row: Decision, code: str, why: str) -> Decision:
-    question = row.question or f"{why} What should be done with it?"
+    question = row.question or "What should be done with it?"
     return replace(
         row, code=code, remedy=Remedy.HOLD, why=why, question=question, recommended=row.recommended or "wait"
     )

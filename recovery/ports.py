@@ -60,6 +60,8 @@ class Campaign:
     user_ref: str = ""
     digest: str = ""
     modified_at: datetime | None = None
+    problem: str = ""
+    """Why its row could not be read; then only the id is certain, and nothing may act on it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,15 @@ class SecretAt(Strict):
 
 
 class Pro2Settings(Strict):
-    """One account's Prospect2 URL (from its developer page; never built from a name) and key."""
+    """One account's Prospect2 URL (from its developer page; never built from a name) and key.
+
+    The key goes into a header. Where v1 takes it only as its old `api_key` parameter, `v1_key_in_url` puts it there
+    too; servers on the way may log it, so it is off unless an operator says otherwise.
+    """
 
     base_url: str
     token: SecretAt
+    v1_key_in_url: bool = False
     requests_per_second: float = Field(default=5.0, gt=0, le=100)
 
 
@@ -110,14 +115,14 @@ class AccountSettings(Strict):
 
     `test_account` allows `allclear doctor --prove`, which writes; `seed_list` is the id of a Pro2 list that holds only
     addresses of our own, without which no truth test ever comes near a send. `proven_by` names the test account of the
-    same platform whose proofs count for this one.
+    same platform whose proofs count for this one. `dashboard` and `tessitura` are left out where there is none.
     """
 
     name: Name
     time_zone: str
     pro2: Pro2Settings
-    dashboard: DashboardSettings
-    tessitura: TessituraSettings
+    dashboard: DashboardSettings | None = None
+    tessitura: TessituraSettings | None = None
     test_account: bool = False
     seed_list: str = ""
     proven_by: str = ""

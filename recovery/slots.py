@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,8 @@ _UNREADABLE = (KeyError, ValueError, TypeError, AttributeError, OverflowError, O
 def due(window: OutageWindow, schedules: Iterable[Scheduled]) -> tuple[Slot, ...]:
     """Every slot in [started_at, ended_at) of the window, sorted; never counted from rows that exist (R001.2).
 
-    Inactive things, things paused before their slot and slots before the thing was created are not due.
+    Inactive things, things paused before their slot and slots before the thing was created are not due. What was
+    switched off after its slot was due all the same.
     """
     slots = [
         Slot(s.account, s.system.value, s.kind.value, s.object_ref, moment, s.name, s.schedule.time_zone)
@@ -48,7 +49,7 @@ def due(window: OutageWindow, schedules: Iterable[Scheduled]) -> tuple[Slot, ...
 
 def moments(thing: Scheduled, start: datetime, end: datetime) -> tuple[datetime, ...]:
     """The due times of one thing in [start, end), UTC, sorted; BadReply names a schedule that cannot be read."""
-    if not thing.active:
+    if not thing.active and thing.paused_at is None:
         return ()
     try:
         kept = _expanded(thing.schedule, start, end)
@@ -100,16 +101,23 @@ def _cron(schedule: Schedule, start: datetime, end: datetime) -> Iterator[dateti
 
 def _rrule(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:
     zone = ZoneInfo(schedule.time_zone)
-    if schedule.anchor is None:
-        raise ValueError("a rule needs an anchor")
-    anchor = schedule.anchor.astimezone(zone).replace(tzinfo=None)
     value = _UNTIL_IN_UTC.sub(lambda m: _on_the_wall(m[0], zone), schedule.value.removeprefix("RRULE:"))
+    anchor = schedule.anchor.astimezone(zone).replace(tzinfo=None) if schedule.anchor else _any_anchor(value, start)
     rule = rrulestr(value, dtstart=anchor)
     slack = timedelta(days=1)
     local_start = start.astimezone(zone).replace(tzinfo=None) - slack
     local_end = end.astimezone(zone).replace(tzinfo=None) + slack
     for naive in rule.between(local_start, local_end, inc=True):
         yield resolve_imaginary(naive.replace(tzinfo=zone))
+
+
+def _any_anchor(value: str, start: datetime) -> datetime:
+    """A beginning for a rule that names none and needs none, because it says by itself on which days and when."""
+    parts = dict(part.split("=", 1) for part in value.upper().split(";") if "=" in part)
+    days = {"DAILY", "BYDAY", "BYMONTHDAY", "BYYEARDAY"} & {parts.get("FREQ", ""), *parts}
+    if parts.get("INTERVAL", "1") != "1" or "COUNT" in parts or not days or not {"BYHOUR", "BYMINUTE"} <= set(parts):
+        raise ValueError("a rule needs an anchor unless it names its days, hours and minutes")
+    return datetime.combine(start.date() - timedelta(days=400), time())
 
 
 def _on_the_wall(until: str, zone: ZoneInfo) -> str:

@@ -39,19 +39,25 @@ def gap_between(listed: set[str], tagged: set[str], sync_mode: str) -> Gap:
 
 
 async def read_gap(definition: Definition, account: Account) -> Gap:
-    """The gap as it stands now. Raises RemoteError when either side cannot be read whole."""
+    """The gap as it stands now; who has no address cannot be compared and is left alone.
+
+    Raises RemoteError when either side cannot be read whole.
+    """
     if definition.list_ref is None or not definition.tags:
         raise BadReply("dashboard", account.name, f"data sync {definition.ref} names no list or no tag")
     people = whole(await account.lists.constituents(definition.list_ref, definition.filters), "tessitura", account.name)
     tag = await account.contacts.find_tag(definition.tags[0])
     members = whole(await account.contacts.members(tag.ref), "pro2", account.name) if tag else ()
     listed = {p.email for p in people if p.email}
-    return gap_between(listed, {m.email for m in members}, definition.sync_mode)
+    return gap_between(listed, {m.email for m in members if m.email}, definition.sync_mode)
+
+
+TAG_PREFIX = "allclear-"
 
 
 def unique_tag(secret: bytes, slot: Slot, generation: int) -> str:
     """The tag of our own import for a slot: carries the action key, so nobody else has used it (R001.27)."""
-    return f"allclear-{key_for(secret, slot, ActionKind.TAGGED_IMPORT.value, generation).lower()}"
+    return f"{TAG_PREFIX}{key_for(secret, slot, ActionKind.TAGGED_IMPORT.value, generation).lower()}"
 
 
 def whole(listing: Listing, system: str, account: str) -> tuple:  # type: ignore[type-arg] # any listing

@@ -35,7 +35,7 @@ async def open_tasks(config: Path | None) -> AsyncIterator[tuple[Tasks, Systems]
 
 def terms_of(settings: Settings) -> dict[str, Terms]:
     """Each account's lease, click and go-ahead."""
-    given = {a.name: a.dashboard.assisted for a in settings.accounts}
+    given = {a.name: a.dashboard.assisted for a in settings.accounts if a.dashboard is not None}
     return {
         name: Terms(
             timedelta(minutes=a.lease_minutes),

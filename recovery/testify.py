@@ -50,7 +50,9 @@ def unreadable(witness: str, observed_at: datetime, reason: str) -> Testimony:
 
 
 def campaign_status(campaign: Campaign, observed_at: datetime, waits: Waits) -> Testimony:
-    """What the campaigns page says (R001.4, R001.5)."""
+    """What the campaigns page says (R001.4, R001.5); a row that cannot be read says nothing."""
+    if campaign.problem:
+        return unreadable(CAMPAIGN_STATUS, observed_at, campaign.problem)
     word = STATUS_WORDS.get(campaign.status, f"status {campaign.status}")
     detail = f"{word}, {campaign.send_amt} of {campaign.total_amt} sent"
     facts: Facts = {

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+from integrations.absent import NoDashboard, NoTessitura
 from integrations.assisted import Assistance, AssistedDashboard, check_reading
 from integrations.dashboard import DashboardClient
 from integrations.http import Sockets, Transport
@@ -28,8 +29,9 @@ from recovery.ledger import Ledger
 from recovery.manifests import LIMITER_FIRST, LIST_LAG, ONE_SHOT_RELEASE, READ_BY_ID, Proofs, load_proofs
 from recovery.model import System
 from recovery.policy import Policy
-from recovery.ports import Account, Chat, JobDesk, Keep, RateGate, Tell, TicketDesk
+from recovery.ports import Account, Chat, JobDesk, Keep, ListDesk, RateGate, Tell, TicketDesk
 from recovery.settings import AccountSettings, Settings, load_policy, reveal
+from recovery.settings_remotes import DashboardSettings
 
 __all__ = [
     "SystemClock",
@@ -201,7 +203,7 @@ def checked_offset(settings: Settings) -> float:
 
 
 def _urls(settings: Settings) -> list[str]:
-    urls = [u for a in settings.accounts for u in (a.pro2.base_url, a.dashboard.base_url, a.tessitura.base_url) if u]
+    urls = [s.base_url for a in settings.accounts for s in (a.pro2, a.dashboard, a.tessitura) if s and s.base_url]
     urls += [s.base_url for s in (settings.jira, settings.slack, settings.zendesk) if s is not None]
     if settings.pagerduty is not None:
         urls += [settings.pagerduty.events_url, settings.pagerduty.rest_url]
@@ -214,7 +216,10 @@ def _rates(settings: Settings) -> dict[tuple[str, str], Rate]:
     rates: dict[tuple[str, str], Rate] = {}
     for account in settings.accounts:
         for system in (System.PRO2, System.DASHBOARD, System.TESSITURA):
-            per_second = getattr(account, system.value).requests_per_second
+            named = getattr(account, system.value)
+            if named is None:
+                continue
+            per_second = named.requests_per_second
             rates[account.name, system.value] = Rate(
                 per_second, max(1.0, per_second if system is not System.PRO2 else 1.0)
             )
@@ -236,8 +241,8 @@ def desk_rates(settings: Settings) -> dict[tuple[str, str], Rate]:
     return {("", system.value): Rate(pace, max(1.0, pace)) for system, pace in paces.items() if pace is not None}
 
 
-def _assistance(named: AccountSettings) -> Assistance:
-    given = named.dashboard.assisted
+def _assistance(dashboard: DashboardSettings) -> Assistance:
+    given = dashboard.assisted
     return Assistance(
         links={str(page): link for page, link in given.links.items()},
         offers=frozenset(given.offers),
@@ -279,10 +284,24 @@ class _Maker:
             ),
             named.time_zone,
             proven,
+            v1_key=token if named.pro2.v1_key_in_url else "",
         )
-        password = self._secret(named.tessitura.password, f"{where}.tessitura.password")
+        return Account(
+            named.name,
+            named.time_zone,
+            pro2,
+            pro2,
+            self._dashboard(named, where),
+            self._tessitura(named, where),
+            proven.draft_leaves_once,
+        )
+
+    def _tessitura(self, named: AccountSettings, where: str) -> ListDesk:
         t = named.tessitura
-        tessitura = TessituraClient(
+        if t is None:
+            return NoTessitura(named.name)
+        password = self._secret(t.password, f"{where}.tessitura.password")
+        return TessituraClient(
             self._transport(
                 System.TESSITURA,
                 named.name,
@@ -292,8 +311,6 @@ class _Maker:
             ),
             named.time_zone,
         )
-        jobs = self._dashboard(named, where)
-        return Account(named.name, named.time_zone, pro2, pro2, jobs, tessitura, proven.draft_leaves_once)
 
     def probes(self, named: AccountSettings) -> Pro2Probes:
         """What the truth tests of a test account call."""
@@ -303,12 +320,15 @@ class _Maker:
 
     def _dashboard(self, named: AccountSettings, where: str) -> JobDesk:
         given = named.dashboard
+        if given is None:
+            return NoDashboard(named.name, self.clock)
         if given.mode == "assisted":
-            return AssistedDashboard(named.name, named.time_zone, self.ledger, self.clock, _assistance(named))
+            return AssistedDashboard(named.name, named.time_zone, self.ledger, self.clock, _assistance(given))
         assert given.token is not None  # the settings refuse a bridge without one
         token = self._secret(given.token, f"{where}.dashboard.token")
         return DashboardClient(
-            self._transport(System.DASHBOARD, named.name, given.base_url, DashboardClient.credentials(token), token)
+            self._transport(System.DASHBOARD, named.name, given.base_url, DashboardClient.credentials(token), token),
+            time_zone=named.time_zone,
         )
 
     def jira(self) -> JiraClient | None:

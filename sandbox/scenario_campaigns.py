@@ -145,7 +145,7 @@ def copied_by_hand(story: Story, account: Account, name: str, due: datetime) -> 
     made = pro2.add_campaign(name, STOPPED, sdate=due, lists=[SUBSCRIBERS])
     copy = pro2.copy(made, user=1)
     at = story.ended_at + 20 * MINUTE
-    copy.created_at = copy.visible_at = at
+    copy.created_at = copy.visible_at = made.updated_at = at
     copy.sdate, copy.ldate, copy.status = at, at + 4 * MINUTE, COMPLETED
     copy.total_amt = size(pro2.audience(copy))
     pro2.deliver(copy, pro2.audience(copy), at=copy.ldate.isoformat(), by=PERSON)

@@ -175,7 +175,7 @@ class _TaggedImport:
     # ---- the two segments
 
     async def _segments(self, unique: str, sync_tag: Tag) -> tuple[dict[str, Contact], dict[str, Contact]]:
-        """Members of the unique tag and of the sync tag, by address (R001.28, R001.29); nobody is told apart without."""
+        """Members of the unique tag and of the sync tag, by address; those without one are left alone (R001.28)."""
         c = self.context
         tag = await c.account.contacts.find_tag(unique)
         if tag is None:
