@@ -13,8 +13,9 @@ from recovery.case_standing import View, case_lines
 from recovery.case_steps import Step, case_list, export_view
 from recovery.case_wiring import CaseSystems, open_case_systems
 from recovery.errors import UsageError
+from recovery.progress import Progress
 from recovery.settings import load_settings
-from recovery.terminal import Progress, clean, print_json
+from recovery.terminal import clean, print_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,20 @@
-"""What each command does, on the calls that the flows use too. Every function returns the exit code."""
+"""What the commands of a recovery do: audit, plan, approve, recover, report. Each returns its exit code.
+
+They stand on the calls that the flows use too (`recovery.operate`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import getpass
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recovery.approvals import BY_POLICY, acting, reach_of, refuse_yes, unattended
-from recovery.errors import AllclearError, UsageError
-from recovery.model import Approval, ItemOutcome, OutageWindow, Plan, iso
+from recovery.approvals import BY_POLICY, acting, consent, reach_of, refuse_yes, unattended
+from recovery.command_input import Consenting, How, Part, Where
+from recovery.errors import UsageError
+from recovery.model import Approval, ItemOutcome, Plan, iso
 from recovery.operate import (
     EXIT_ALL_CLEAR,
     EXIT_HELD,
@@ -22,140 +23,24 @@ from recovery.operate import (
     audit_exit_code,
     audit_window,
     plan_from,
-    watch_round,
 )
-from recovery.plan import select
-from recovery.settings import Settings, load_settings
-from recovery.terminal import Progress, clean, print_json, stop_on_signals
+from recovery.progress import Progress
+from recovery.settings import load_settings
+from recovery.terminal import ask, print_json, put, say, stop_on_signals
 from recovery.views import audit_view, plan_view, recover_view
-from recovery.window import make_window, parse_moment, parse_span
 from recovery.wiring import Systems, open_systems
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
-
     from recovery.audit import AuditResult
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
-    """The window and the accounts as written on the command line."""
-
-    config: Path | None
-    start: str
-    end: str
-    last: str
-    accounts: tuple[str, ...]
-    incident: str
-
-    @property
-    def given(self) -> bool:
-        """Whether any window was written."""
-        return bool(self.start or self.end or self.last)
-
-    def accounts_known(self, settings: Settings) -> tuple[str, ...]:
-        """The accounts named, each of which must exist."""
-        known = [a.name for a in settings.accounts]
-        strangers = [a for a in self.accounts if a not in known]
-        if strangers:
-            raise UsageError(f"There is no account {strangers[0]!r}.", f"Known accounts: {', '.join(known)}.")
-        return self.accounts
-
-    def window(self, systems: Systems) -> OutageWindow:
-        """The window, checked."""
-        now = systems.clock.now()
-        if self.last and (self.start or self.end):
-            raise UsageError("--last stands instead of --start and --end.", "Give one or the other.")
-        if self.last:
-            started_at, ended_at = now - parse_span(self.last), now
-        elif self.start and self.end:
-            started_at, ended_at = parse_moment(self.start, now), parse_moment(self.end, now)
-        else:
-            raise UsageError(
-                "Which outage? Give --start and --end, or --last 6h.", "`allclear audit --help` has examples."
-            )
-        return make_window(
-            started_at,
-            ended_at,
-            self.accounts,
-            [a.name for a in systems.settings.accounts],
-            now=now,
-            most_hours=systems.policy.limits.window_hours,
-            incident=self.incident,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Which part of a plan is wanted."""
-
-    only: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    kinds: tuple[str, ...] = ()
-    most: int | None = None
-    wave: int | None = None
-
-    def of(self, plan: Plan, systems: Systems) -> Plan:
-        """The plan, or the part of it, with its own digest."""
-        if not (self.only or self.without or self.kinds or self.most is not None or self.wave is not None):
-            return plan
-        return select(
-            plan,
-            systems.policy,
-            only=self.only,
-            without=self.without,
-            kinds=self.kinds,
-            most=self.most,
-            wave=self.wave,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class How:
-    """How a recovery is started."""
-
-    digest: str
-    by: str
-    yes: bool
-    dry_run: bool
-    report: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Consenting:
-    """An approval as written on the command line."""
-
-    digest: str
-    by: str
-    recipients: int
-    accept_caveat: bool
-    items: tuple[str, ...]
-    reason: str
-
-
-def console_for(no_color: bool) -> Console:
-    """A console that fits the terminal, or 80 plain columns in a pipe."""
-    from rich.console import Console
-
-    tty = sys.stdout.isatty()
-    return Console(no_color=no_color or None, width=None if tty else 80, soft_wrap=not tty, highlight=False)
-
-
-def put(no_color: bool, *parts: RenderableType) -> None:
-    """Prints renderables."""
-    from recovery.report_text import show
-
-    console = console_for(no_color)
-    for part in parts:
-        show(console, part)
-
-
-async def audit(where: Where, *, as_json: bool, quiet: bool, no_color: bool) -> int:
+async def audit(where: Where, *, as_json: bool, quiet: bool) -> int:
     """`allclear audit`."""
     settings = load_settings(where.config)
     tell = Progress(quiet=quiet or as_json)
     async with open_systems(settings, tell=tell, names=where.accounts_known(settings)) as systems:
         result = await audit_window(systems, where.window(systems))
+        tell.end()
         code = audit_exit_code(result)
         if as_json:
             print_json(audit_view(result, code))
@@ -163,16 +48,17 @@ async def audit(where: Where, *, as_json: bool, quiet: bool, no_color: bool) -> 
             from recovery.report_text import audit_table
             from recovery.run_report import build
 
-            put(no_color, audit_table(await build(systems, result, "audit")))
+            put(audit_table(await build(systems, result, "audit")))
         return code
 
 
-async def plan(where: Where, part: Part, *, as_json: bool, quiet: bool, no_color: bool) -> int:
+async def plan(where: Where, part: Part, *, as_json: bool, quiet: bool) -> int:
     """`allclear plan`."""
     settings = load_settings(where.config)
     tell = Progress(quiet=quiet or as_json)
     async with open_systems(settings, tell=tell, names=where.accounts_known(settings)) as systems:
         result = await audit_window(systems, where.window(systems))
+        tell.end()
         made = await _plan(systems, result, part)
         if made is None:
             return _nothing_to_do(result, as_json)
@@ -180,7 +66,7 @@ async def plan(where: Where, part: Part, *, as_json: bool, quiet: bool, no_color
         if as_json:
             print_json(plan_view(made, code))
         else:
-            _show_plan(made, result, no_color)
+            _show_plan(made, result)
         return code
 
 
@@ -202,10 +88,10 @@ def _nothing_to_do(result: AuditResult, as_json: bool) -> int:
     return EXIT_ALL_CLEAR
 
 
-def _show_plan(made: Plan, result: AuditResult | None, no_color: bool) -> None:
+def _show_plan(made: Plan, result: AuditResult | None) -> None:
     from recovery.report_text import plan_diff
 
-    put(no_color, plan_diff(made, result.findings if result else ()))
+    put(plan_diff(made, result.findings if result else ()))
     print()
     print("To let it act, a named person approves exactly this plan:")
     caveat = " --accept-caveat" if any(i.caveat for i in made.items) else ""
@@ -253,11 +139,9 @@ async def _recorded(systems: Systems, digest: str) -> Plan:
     return made
 
 
-async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: bool, no_color: bool) -> int:
+async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: bool) -> int:
     """`allclear recover`."""
     settings = load_settings(where.config)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
     tell = Progress(quiet=quiet or as_json)
     starter = how.by or getpass.getuser()
     async with open_systems(settings, tell=tell, names=() if how.digest else where.accounts_known(settings)) as systems:
@@ -266,39 +150,53 @@ async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: b
             made: Plan | None = part.of(await _recorded(systems, how.digest), systems)
         else:
             result = await audit_window(systems, where.window(systems))
+            tell.end()
             made = await _plan(systems, result, part)
         if made is None:
             assert result is not None
             return _nothing_to_do(result, as_json)
         if how.dry_run:
-            return _dry_run(made, result, as_json, no_color)
+            return _dry_run(made, result, as_json)
         if how.yes:
             refuse_yes(made, systems.policy)
             await _approve_unattended(systems, made, starter)
         elif not how.digest and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
-            _show_plan(made, result, no_color)
-            await _ask(systems, made)
-        elif acting(made) and not await systems.ledger.approvals(made.digest):
-            return _not_approved(made, result, as_json, no_color)
+            _show_plan(made, result)
+            await _ask(systems, made, starter)
+        missing = await _missing_approval(systems, made, starter)
+        if missing:
+            return _not_approved(made, result, missing, as_json)
+        stop = asyncio.Event()
+        stop_on_signals(stop)  # from here on something is acted on; before, Ctrl-C just ends the program
         done = await Run(systems, made, starter, stop).recover()
+        tell.end()
         await _report(systems, done, result, how.report)
-        return await show_result(systems, done, as_json, no_color)
+        return await show_result(systems, done, as_json)
 
 
-def _dry_run(made: Plan, result: AuditResult | None, as_json: bool, no_color: bool) -> int:
+def _dry_run(made: Plan, result: AuditResult | None, as_json: bool) -> int:
     if as_json:
         print_json(plan_view(made, EXIT_HELD))
     else:
-        _show_plan(made, result, no_color)
+        _show_plan(made, result)
     return EXIT_HELD
 
 
-def _not_approved(made: Plan, result: AuditResult | None, as_json: bool, no_color: bool) -> int:
+async def _missing_approval(systems: Systems, made: Plan, starter: str) -> str:
+    """What a plan that no run has taken up still lacks before anything of it may act; "" when it may go on."""
+    now = systems.clock.now()
+    if not acting(made) or now >= made.expires_at or await systems.ledger.items(plan=made.digest):
+        return ""
+    agreed = consent(made, await systems.ledger.approvals(made.digest), systems.policy, now, starter)
+    return "" if agreed.items else agreed.missing
+
+
+def _not_approved(made: Plan, result: AuditResult | None, missing: str, as_json: bool) -> int:
     if as_json:
-        print_json({**plan_view(made, EXIT_HELD), "waiting_for": "approval"})
+        print_json({**plan_view(made, EXIT_HELD), "waiting_for": "approval", "missing": missing})
     else:
-        _show_plan(made, result, no_color)
-        print("\nNothing was done: the plan waits for approval.")
+        _show_plan(made, result)
+        say(["", f"Nothing was done: the plan waits for approval ({missing})."])
     return EXIT_HELD
 
 
@@ -318,18 +216,20 @@ async def _approve_unattended(systems: Systems, made: Plan, starter: str) -> Non
         )
 
 
-async def _ask(systems: Systems, made: Plan) -> None:
+async def _ask(systems: Systems, made: Plan, starter: str) -> None:
     """A person decides at the terminal: name and the number of recipients, typed."""
-    if not acting(made) or await systems.ledger.approvals(made.digest):
+    if not await _missing_approval(systems, made, starter):
         return
     for caveat in sorted({i.caveat for i in made.items if i.caveat}):
-        print(f"\nCaveat: {caveat}")
-    by = input("\nYour name (empty: do nothing): ").strip()
+        say(["", f"Caveat: {caveat}"])
+    kept = f"The plan is kept as {made.digest[:8]}: `allclear recover --plan {made.digest[:8]}` goes on with it."
+    print()
+    by = ask("Your name (empty: do nothing): ", kept)
     if not by:
-        raise UsageError("Nothing was done.", f"The plan is kept as {made.digest[:12]}.")
-    typed = input(f"How many recipients does it reach? Type {made.reach} to approve: ").strip().replace(",", "")
+        raise UsageError("Nothing was done.", kept)
+    typed = ask(f"How many recipients does it reach? Type {made.reach} to approve: ", kept).replace(",", "")
     if typed != str(made.reach):
-        raise UsageError("The number is not the plan's; nothing was done.", f"The plan is kept as {made.digest[:12]}.")
+        raise UsageError("The number is not the plan's; nothing was done.", kept)
     await systems.ledger.approve(Approval(made.digest, by, systems.clock.now(), made.reach, True))
 
 
@@ -365,7 +265,7 @@ async def write_report(systems: Systems, done: RecoverResult, result: AuditResul
     path.write_text(text, encoding="utf-8")
 
 
-async def show_result(systems: Systems, done: RecoverResult, as_json: bool, no_color: bool) -> int:
+async def show_result(systems: Systems, done: RecoverResult, as_json: bool) -> int:
     """Shows what a run came to; its exit code."""
     if as_json:
         actions = {r.slot_key: await systems.ledger.actions(r.slot_key) for r in done.items}
@@ -378,9 +278,9 @@ async def show_result(systems: Systems, done: RecoverResult, as_json: bool, no_c
         made = await build(
             systems, done.after, "recover", plan=done.plan, items=done.items, balance=done.balance, ticket=done.ticket
         )
-        put(no_color, outcome_tables(made))
+        put(outcome_tables(made))
     if done.balance is not None:
-        put(no_color, balance_line(done.balance))
+        put(balance_line(done.balance))
     for problem in done.problems:
         print(f"PROBLEM: {problem}", file=sys.stderr)
     if done.ticket is not None:
@@ -396,7 +296,8 @@ async def show_result(systems: Systems, done: RecoverResult, as_json: bool, no_c
 async def report(config: Path | None, output: Path, digest: str, *, as_json: bool, quiet: bool) -> int:
     """`allclear report`."""
     settings = load_settings(config)
-    async with open_systems(settings, tell=Progress(quiet=quiet or as_json)) as systems:
+    tell = Progress(quiet=quiet or as_json)
+    async with open_systems(settings, tell=tell) as systems:
         made = await _recorded(systems, digest) if digest else await systems.ledger.latest_plan()
         if made is None:
             raise UsageError("There is no plan to report on.", "Run `allclear plan` or `allclear recover` first.")
@@ -409,132 +310,10 @@ async def report(config: Path | None, output: Path, digest: str, *, as_json: boo
         from recovery.approvals import Consent
 
         done = RecoverResult(made, Consent(frozenset()), items, result, closing)
+        tell.end()
         await write_report(systems, done, result, output)
         if as_json:
             print_json({"schema": "allclear.report/1", "path": str(output), "plan": made.digest, "exit_code": 0})
         else:
             print(f"Report: {output.resolve()}")
         return EXIT_ALL_CLEAR
-
-
-async def status(config: Path | None, *, as_json: bool, watch: bool, no_color: bool, gentle: bool = False) -> int:
-    """`allclear status`."""
-    del no_color  # plain text anyway
-    from recovery.standing import standing_lines, standing_view
-
-    try:
-        settings = load_settings(config)
-    except AllclearError as error:
-        if not gentle:
-            raise
-        print(
-            f"{error}\n{error.hint}\n\n"
-            "To see it work on this machine: `allclear demo`. All commands: `allclear --help`."
-        )
-        return EXIT_ALL_CLEAR
-    while True:
-        view = await standing_view(settings)
-        if as_json:
-            print_json(view)
-        else:
-            if watch and sys.stdout.isatty():
-                print("\x1b[2J\x1b[H", end="")
-            print("\n".join(standing_lines(view)), flush=True)
-        if not watch:
-            return int(view["exit_code"])
-        with suppress(asyncio.CancelledError):
-            await asyncio.sleep(2)
-
-
-async def held(config: Path | None, *, as_json: bool, no_color: bool) -> int:
-    """`allclear hold`."""
-    del no_color  # plain text anyway
-    from recovery.standing import held_lines, held_view
-
-    settings = load_settings(config)
-    view = await held_view(settings)
-    if as_json:
-        print_json(view)
-    else:
-        print("\n".join(held_lines(view)))
-    return int(view["exit_code"])
-
-
-async def answer(config: Path | None, item: str, choice: str, by: str, reason: str, *, as_json: bool) -> int:
-    """`allclear answer`."""
-    from recovery.answers import give
-
-    settings = load_settings(config)
-    async with open_systems(settings) as systems:
-        what = await give(systems.ledger, systems.clock, item, choice, by, reason)
-    if as_json:
-        print_json(
-            {"schema": "allclear.answer/1", "item": item, "choice": choice, "by": by, "effect": what, "exit_code": 0}
-        )
-    else:
-        print(f"Recorded: {by} answers {choice!r}. {what}")
-    return EXIT_ALL_CLEAR
-
-
-async def explain(config: Path | None, item: str, *, as_json: bool, no_color: bool) -> int:
-    """`allclear explain`."""
-    del no_color  # plain text anyway
-    from recovery.standing import explain_lines, explain_view
-
-    view = await explain_view(load_settings(config), item)
-    if as_json:
-        print_json(view)
-    else:
-        print("\n".join(explain_lines(view)))
-    return EXIT_ALL_CLEAR
-
-
-async def kill(config: Path | None, by: str, reason: str, clear: bool, *, as_json: bool) -> int:
-    """`allclear kill`."""
-    settings = load_settings(config)
-    async with open_systems(settings) as systems:
-        if clear:
-            await systems.ledger.clear_kill(by)
-        else:
-            await systems.ledger.set_kill(by, reason or "thrown by hand")
-        on = systems.switched_off() or await systems.ledger.killed()
-    if as_json:
-        print_json({"schema": "allclear.kill/1", "on": bool(on), "reason": on, "exit_code": 0})
-    else:
-        print(f"The kill switch is ON: {on}. Nothing leaves." if on else "The kill switch is off.")
-    return EXIT_ALL_CLEAR
-
-
-async def watch(config: Path | None, every: float, *, as_json: bool, quiet: bool) -> int:
-    """`allclear watch`."""
-    from recovery.views import watch_view
-
-    settings = load_settings(config)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    async with open_systems(settings, tell=Progress(quiet=quiet or as_json)) as systems:
-        while True:
-            view = watch_view(await watch_round(systems))
-            if as_json:
-                print_json(view)
-            else:
-                print(f"{view['looked']} watched, {len(view['sightings'])} moved, {len(view['problems'])} unreadable.")
-                for line in (*(s["text"] for s in view["sightings"]), *view["problems"], *view["unsettled"]):
-                    print(f"  {clean(line)}", flush=True)
-            if not every or stop.is_set():
-                return int(view["exit_code"])
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), every)
-
-
-async def doctor(config: Path | None, names: Sequence[str], *, as_json: bool, no_color: bool) -> int:
-    """`allclear doctor`."""
-    del no_color  # plain text anyway
-    from recovery.checkup import check_up, checkup_lines
-
-    view = await check_up(load_settings(config), tuple(names))
-    if as_json:
-        print_json(view)
-    else:
-        print("\n".join(checkup_lines(view)))
-    return int(view["exit_code"])

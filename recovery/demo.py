@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from recovery.approvals import acting, reach_of
-from recovery.commands import put, show_result, write_report
+from recovery.commands import show_result, write_report
 from recovery.errors import AllclearError
 from recovery.model import Approval, OutageWindow, Plan, iso
 from recovery.operate import RecoverResult, Run, audit_window, plan_from
+from recovery.progress import Progress
 from recovery.rehearsal import read_estate, write_config
 from recovery.settings import load_settings
-from recovery.terminal import Progress, print_json, stop_on_signals
+from recovery.terminal import print_json, put, stop_on_signals
 from recovery.views import recover_view
 from recovery.wiring import Systems, open_systems
 
@@ -93,7 +94,7 @@ async def sandbox(root: Path, scenario: str, *, as_json: bool) -> int:
     return 0
 
 
-async def demo(root: Path, scenario: str, *, as_json: bool, no_color: bool) -> int:
+async def demo(root: Path, scenario: str, *, as_json: bool) -> int:
     """The main job, once, from nothing; exit code 0 only when the oracle finds nothing wrong."""
     if root.exists():
         shutil.rmtree(root)
@@ -104,8 +105,9 @@ async def demo(root: Path, scenario: str, *, as_json: bool, no_color: bool) -> i
         _say(as_json, f"\n1. A platform was down from {published['window']['start']} to {published['window']['end']}.")
         _say(as_json, f"   {len(published['accounts'])} accounts stand on this machine, each behind real HTTP.")
         settings = load_settings(config)
-        async with open_systems(settings, tell=Progress(quiet=as_json)) as systems:
-            done = await _play(systems, _window(published), root, as_json, no_color)
+        tell = Progress(quiet=as_json)
+        async with open_systems(settings, tell=tell) as systems:
+            done = await _play(systems, tell, _window(published), root, as_json)
         verdict, judged = await _oracle(root, as_json)
     if as_json:
         print_json(
@@ -124,23 +126,25 @@ def _window(published: dict[str, Any]) -> OutageWindow:
     return OutageWindow(start, end, tuple(a["name"] for a in published["accounts"]))
 
 
-async def _play(systems: Systems, window: OutageWindow, root: Path, as_json: bool, no_color: bool) -> RecoverResult:
+async def _play(systems: Systems, tell: Progress, window: OutageWindow, root: Path, as_json: bool) -> RecoverResult:
     from recovery.report_text import audit_table, plan_diff
     from recovery.run_report import build
 
     _say(as_json, "\n2. Audit: what was due, and what happened?")
     before = await audit_window(systems, window)
+    tell.end()
     if not as_json:
-        put(no_color, audit_table(await build(systems, before, "audit")))
+        put(audit_table(await build(systems, before, "audit")))
     made = await plan_from(systems, before)
     if made is None:
         raise AllclearError("The audit found nothing to do, so there is nothing to show.", "Choose another --scenario.")
     _say(as_json, "\n3. Plan: what would be done, and who is reached?")
     if not as_json:
-        put(no_color, plan_diff(made, before.findings))
+        put(plan_diff(made, before.findings))
     await _approve(systems, made)
     _say(as_json, f"\n4. {PEOPLE[0]} and {PEOPLE[1]} approve plan {made.digest[:12]} for {made.reach:,} recipients.")
     done = await Run(systems, made, "demo").recover()
+    tell.end()
     _say(as_json, "\n5. What came of it.")
     await write_report(systems, done, before, root / "report.html")
     await write_report(systems, done, before, root / "report.md")
@@ -148,7 +152,7 @@ async def _play(systems: Systems, window: OutageWindow, root: Path, as_json: boo
     view = recover_view(done, actions, iso(systems.clock.now()))
     (root / "recover.json").write_text(json.dumps(view, ensure_ascii=False, indent=1), encoding="utf-8")
     if not as_json:
-        await show_result(systems, done, False, no_color)
+        await show_result(systems, done, False)
     return done
 
 

@@ -25,7 +25,8 @@ from recovery.desk_wiring import DeskSystems, open_desk_systems
 from recovery.errors import UsageError
 from recovery.model import ItemOutcome, iso
 from recovery.settings import load_settings
-from recovery.terminal import Progress, clean, print_json
+from recovery.progress import Progress
+from recovery.terminal import clean, print_json
 from recovery.window import parse_moment
 
 View = dict[str, Any]

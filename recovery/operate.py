@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from recovery.act import Ended, Runner
 from recovery.approvals import Consent, acting, consent
@@ -19,6 +20,7 @@ from recovery.desk.filing import (
     post_once,
     recovery_draft,
 )
+from recovery.item_story import keep_witnesses
 from recovery.ledger_rows import ActionSpec, ItemRow
 from recovery.memory import LedgerMemory, NoMemory
 from recovery.model import (
@@ -29,8 +31,8 @@ from recovery.model import (
     ItemOutcome,
     OutageWindow,
     Plan,
-    Verdict,
     PlanItem,
+    Verdict,
     action_key,
 )
 from recovery.plan import make_plan
@@ -75,6 +77,7 @@ async def audit_window(systems: Systems, window: OutageWindow, *, remember: bool
     """What was due and what happened; reads only."""
     memory = LedgerMemory(systems.ledger) if remember else NoMemory()
     accounts = [a for a in systems.accounts if a.name in window.accounts]
+    systems.tell("begin", {"what": "accounts", "total": len(accounts)})
     return await audit(window, accounts, systems.policy, systems.secret, systems.clock, memory, systems.tell)
 
 
@@ -112,12 +115,10 @@ async def plan_from(systems: Systems, result: AuditResult) -> Plan | None:
     if not plan.items:
         return None
     await systems.ledger.save_plan(plan)
+    await keep_witnesses(systems.ledger, plan, result.findings)
     return plan
 
 
-@dataclass(slots=True)
-class Run:
-    """One recovery: the plan, who starts it, and how to stop it."""
 async def _cut_off(systems: Systems, result: AuditResult) -> list[PlanItem]:
     """Items whose effect shows at the remotes although the ledger has no end for them: a run died after its effect.
 
@@ -132,6 +133,9 @@ async def _cut_off(systems: Systems, result: AuditResult) -> list[PlanItem]:
     return items
 
 
+@dataclass(slots=True)
+class Run:
+    """One recovery: the plan, who starts it, and how to stop it."""
 
     systems: Systems
     plan: Plan
@@ -161,17 +165,30 @@ async def _cut_off(systems: Systems, result: AuditResult) -> list[PlanItem]:
             alarm=self.alarm,
             objection=lambda: s.ledger.rejection(self.plan.digest),
         )
+        s.tell("begin", {"what": "items", "total": len(self.plan.items)})
         await recovery.run()
         items = await self._items()
         if self.stop.is_set():
             return RecoverResult(self.plan, agreed, items, None, None, problems=tuple(recovery.problems), stopped=True)
         s.tell("proof", {"window": self.plan.window.incident_ref})
-        after = await audit_window(s, self.plan.window, remember=False)
+        after = await self._unless_stopped(audit_window(s, self.plan.window, remember=False))
+        if after is None:
+            return RecoverResult(self.plan, agreed, items, None, None, problems=tuple(recovery.problems), stopped=True)
         closing = balance((), after.findings, items)
         ticket, notice, trouble = await self._file(recovery, closing, items)
         return RecoverResult(
             self.plan, agreed, items, after, closing, ticket, notice, (*recovery.problems, *trouble), stopped=False
         )
+
+    async def _unless_stopped(self, reading: Coroutine[Any, Any, AuditResult]) -> AuditResult | None:
+        """What the reading found, or None when the operator stops it: reads may be left at any moment."""
+        work, stopping = asyncio.ensure_future(reading), asyncio.ensure_future(self.stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work})
+        return None if work.cancelled() else work.result()
 
     async def _items(self) -> tuple[ItemRow, ...]:
         """Every item of the incident, and those of this plan that an overlapping incident brought in first."""

@@ -62,8 +62,20 @@ INDENT = " " * 12
 
 
 def show(console: Console, renderable: RenderableType) -> None:
-    """Print it: wrapped at a terminal; in a pipe a line of text is never broken or cut, so ids can be searched for."""
-    console.print(renderable, soft_wrap=not console.is_terminal)
+    """Print it: at a terminal wrapped under its own indent; in a pipe no line is broken, so ids can be searched for."""
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.text import Text
+
+    if isinstance(renderable, Group):
+        for part in renderable.renderables:
+            show(console, part)
+        return
+    indent = len(renderable.plain) - len(renderable.plain.lstrip(" ")) if isinstance(renderable, Text) else 0
+    if isinstance(renderable, Text) and indent and console.is_terminal:
+        console.print(Padding(renderable[indent:], (0, 0, 0, indent)))
+    else:
+        console.print(renderable, soft_wrap=not console.is_terminal)
 
 
 def audit_table(report: RunReport) -> Group:
@@ -215,7 +227,9 @@ def _plan_foot(plan: Plan) -> list[RenderableType]:
 
 def _headline(report: RunReport, items: tuple[ItemReport, ...]) -> Text:
     first = headline(report, items)
-    window = f"{utc_time(report.window.started_at)} to {utc_time(report.window.ended_at)}"
+    zones = {a.time_zone for a in accounts_of(report, items)}
+    zone = zones.pop() if len(zones) == 1 else "UTC"
+    window = f"{both_times(report.window.started_at, zone)} to {both_times(report.window.ended_at, zone)}"
     text = _text((first.text, STYLES[first.state]), "\n", first.explanation, "\n")
     text.append(f"{shown(report.incident_ref)}, outage {window}\n", style="dim")
     for problem in report.problems:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from recovery.answers import find_item
 from recovery.model import ItemOutcome, iso
+from recovery.report_words import both_times
 from recovery.settings import Settings
-from recovery.terminal import clean
 from recovery.views import item_view
-from recovery.wiring import kill_switch, open_ledger
+from recovery.wiring import SystemClock, checked_offset, kill_switch, open_ledger
 
 View = dict[str, Any]
 
@@ -23,9 +23,11 @@ async def standing_view(settings: Settings) -> View:
         open_items = await ledger.items(outcome=ItemOutcome.OPEN)
         stale = await ledger.stale_actions()
         killed = kill_switch(settings)() or await ledger.killed()
-        return {
+        zones = {a.time_zone for a in settings.accounts}
+        view: View = {
             "schema": "allclear.status/1",
             "accounts": [a.name for a in settings.accounts],
+            "time_zone": zones.pop() if len(zones) == 1 else "UTC",
             "kill_switch": killed,
             "quarantined": ledger.quarantine_reason if ledger.quarantined else "",
             "plan": {
@@ -37,6 +39,7 @@ async def standing_view(settings: Settings) -> View:
                 "recipients": plan.reach,
                 "expires_at": iso(plan.expires_at),
                 "approved_by": sorted({a.by for a in await ledger.approvals(plan.digest)}),
+                "rejected": await ledger.rejection(plan.digest),
             }
             if plan
             else None,
@@ -44,26 +47,55 @@ async def standing_view(settings: Settings) -> View:
             "held": len(held),
             "open": len(open_items),
             "unsettled_actions": len(stale),
-            "next": _next(bool(killed), plan is not None, len(held), len(open_items)),
+            "next": "",
             "exit_code": 3 if held or open_items else 0,
         }
+        taken_up = await ledger.items(plan=plan.digest) if plan else ()
+        view["next"] = _next(view, len(taken_up), SystemClock(checked_offset(settings)).now())
+        return view
     finally:
         await ledger.close()
 
 
-def _next(killed: bool, planned: bool, held: int, still_open: int) -> str:
-    if killed:
+NAMES_SHOWN = 8
+
+
+def _next(view: View, items_of_plan: int, now: datetime) -> str:
+    """What a person does next, as a command that can be copied."""
+    plan = view["plan"]
+    if view["quarantined"]:
+        return "The ledger is in quarantine, so nothing may leave: docs/runbook.md says what to check."
+    if view["kill_switch"]:
         return 'The kill switch is on. `allclear kill --clear --by "YOUR NAME"` when it is safe.'
-    if still_open:
-        return "`allclear recover --plan DIGEST` goes on where the last run stopped."
-    if held:
+    if view["open"]:
+        digest = plan["digest"][:8] if plan else "DIGEST"
+        return f"`allclear recover --plan {digest}` goes on where the last run stopped."
+    if plan and not items_of_plan:
+        return _next_for_plan(plan, now)
+    if view["held"]:
         return "`allclear hold` shows what waits for a person."
-    return "Nothing waits." if planned else "`allclear audit --last 6h` looks for misses."
+    return "Nothing waits." if plan else "`allclear audit --last 6h` looks for misses."
+
+
+def _next_for_plan(plan: View, now: datetime) -> str:
+    """The plan is recorded, and no run has taken it up."""
+    if now > datetime.fromisoformat(plan["expires_at"]):
+        return "The last plan was not run and has expired. `allclear plan` makes a new one."
+    if plan["rejected"]:
+        return f"The last plan was rejected ({plan['rejected']}). `allclear plan` makes a new one."
+    if not plan["approved_by"]:
+        return (
+            f'The plan waits for approval: `allclear approve {plan["digest"][:8]} --by "YOUR NAME" '
+            f"--recipients {plan['recipients']} --accept-caveat`."
+        )
+    return f"The plan is approved: `allclear recover --plan {plan['digest'][:8]}`."
 
 
 def standing_lines(view: View) -> list[str]:
     """The view for people."""
-    lines = [f"accounts     {', '.join(view['accounts'])}"]
+    names = view["accounts"]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN + 1 else ""
+    lines = [f"accounts     {len(names)}: {', '.join(names[:NAMES_SHOWN] if more else names)}{more}"]
     if view["kill_switch"]:
         lines.append(f"KILL SWITCH  on: {view['kill_switch']}")
     if view["quarantined"]:
@@ -71,15 +103,17 @@ def standing_lines(view: View) -> list[str]:
     plan = view["plan"]
     if plan:
         approved = ", ".join(plan["approved_by"]) or "nobody yet"
+        start, end = (both_times(datetime.fromisoformat(plan[k]), view["time_zone"]) for k in ("start", "end"))
         lines += [
-            f"last plan    {plan['digest'][:12]} for {plan['incident']} ({plan['start']} to {plan['end']})",
-            f"             {plan['items']} items, {plan['recipients']} recipients; approved by {approved}",
+            f"last plan    {plan['digest'][:12]} for {plan['incident']}",
+            f"outage       {start} to {end}",
+            f"plan         {plan['items']} items, {plan['recipients']:,} recipients; approved by {approved}",
         ]
-    lines.append(
-        f"items        {view['held']} held, {view['open']} open, {view['unsettled_actions']} actions unsettled"
-    )
-    lines.append(f"next         {view['next']}")
-    return [clean(line) for line in lines]
+    lines += [
+        f"items        {view['held']} held, {view['open']} open, {view['unsettled_actions']} actions unsettled",
+        f"next         {view['next']}",
+    ]
+    return lines
 
 
 async def held_view(settings: Settings) -> View:
@@ -108,61 +142,4 @@ def held_lines(view: View) -> list[str]:
             "",
         ]
     lines.append('Answer one: allclear answer "KEY" CHOICE --by "YOUR NAME" --reason "WHY"')
-    return [clean(line) for line in lines]
-
-
-async def explain_view(settings: Settings, name: str) -> View:
-    """`allclear.explain/1`: every move and attempt of one item, with the stored replies."""
-    ledger = await open_ledger(settings)
-    try:
-        row = await find_item(ledger, name)
-        actions = await ledger.actions(row.slot_key)
-        replies = []
-        for action in actions:
-            kept = await ledger.evidence(action.evidence_digest) if action.evidence_digest else None
-            if kept is not None:
-                replies.append(
-                    {"request": kept.request, "status": kept.status, "at": iso(kept.at), "body": kept.body[:2000]}
-                )
-        return {
-            "schema": "allclear.explain/1",
-            "item": item_view(row, actions),
-            "answers": [
-                {"by": a.by, "at": iso(a.at), "choice": a.choice, "reason": a.reason}
-                for a in await ledger.answers(row.slot_key)
-            ],
-            "history": [
-                {
-                    "at": iso(h.at),
-                    "what": h.what,
-                    "action": h.kind.value,
-                    "from": h.from_state,
-                    "to": h.to_state,
-                    "by": h.actor,
-                    "detail": h.detail,
-                }
-                for h in await ledger.history(row.slot_key)
-            ],
-            "replies": replies,
-            "exit_code": 0,
-        }
-    finally:
-        await ledger.close()
-
-
-def explain_lines(view: View) -> list[str]:
-    """The view for people."""
-    item = view["item"]
-    lines = [
-        item["key"],
-        f"  {item['name']}",
-        f"  verdict {item['verdict']}, remedy {item['remedy']}, outcome {item['outcome']}: {item['reason']}",
-    ]
-    if item["question"]:
-        lines.append(f"  question: {item['question']['text']}")
-    lines += [f"  answered {a['at']} by {a['by']}: {a['choice']} ({a['reason']})" for a in view["answers"]]
-    for h in view["history"]:
-        move = f"{h['from']} -> {h['to']}" if h["to"] else h["what"]
-        lines.append(f"  {h['at']}  {h['action']:<14} {move}  {h['detail']}")
-    lines += [f"  {r['at']}  {r['request']} -> {r['status']}" for r in view["replies"]]
-    return [clean(line) for line in lines]
+    return lines

@@ -1,19 +1,28 @@
-"""How the terminal behaves: errors as sentences, progress on stderr, Ctrl-C once for a clean stop and twice for now."""
+"""How the terminal behaves: errors as sentences, lines that fit, questions, one Ctrl-C to stop cleanly, two for now."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import re
+import shutil
 import signal
 import sys
-import time
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+import textwrap
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
 
-from recovery.errors import AllclearError
+from recovery.errors import AllclearError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
 
 EXIT_INTERRUPTED = 130
+CLEAR_LINE = "\r\x1b[K"
+PIPE_WIDTH = 80
+_LABEL = re.compile(r"^ *\S.*? {2,}(?=\S)")
+WIDEST_LABEL = 30
 
 
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
@@ -23,9 +32,7 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: boo
     except AllclearError as error:
         return _fail(str(error), error.hint, error.exit_code, as_json)
     except KeyboardInterrupt:
-        return _fail(
-            "Stopped at once.", "Run the same command again: it goes on from the ledger.", EXIT_INTERRUPTED, as_json
-        )
+        return _fail("Stopped.", "Run the same command again: it goes on from the ledger.", EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -43,10 +50,15 @@ def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> int:
 
         print_json(error_view(message, hint, exit_code))
     else:
-        print(f"allclear: {message}", file=sys.stderr)
+        complain(f"allclear: {clean(message)}")
         if hint:
-            print(f"  {hint}", file=sys.stderr)
+            print(f"  {clean(hint)}", file=sys.stderr)
     return exit_code
+
+
+def complain(line: str) -> None:
+    """One line on stderr, in the place of a live line if there is one."""
+    print((CLEAR_LINE if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
 
 
 def print_json(view: Mapping[str, Any]) -> None:
@@ -54,41 +66,60 @@ def print_json(view: Mapping[str, Any]) -> None:
     print(json.dumps(view, indent=1, ensure_ascii=False, sort_keys=False))
 
 
-class Progress:
-    """One line on stderr for each thing worth knowing; nothing when quiet. Remote text never steers the terminal."""
+def width_of(out: TextIO) -> int:
+    """The columns of a terminal; 80 for anything else."""
+    if not out.isatty():
+        return PIPE_WIDTH
+    try:
+        return os.get_terminal_size(out.fileno()).columns or PIPE_WIDTH
+    except OSError:
+        return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._started = time.monotonic()
-        self._items = 0
 
-    def __call__(self, what: str, facts: Mapping[str, object]) -> None:
-        """Tells."""
-        if self._quiet:
-            return
-        line = self._line(what, facts)
-        if line:
-            print(f"{time.monotonic() - self._started:6.1f}s  {clean(line)}", file=sys.stderr, flush=True)
+def say(lines: Iterable[str]) -> None:
+    """Lines on stdout: at a terminal wrapped under their own text, in a pipe whole, so that keys can be found."""
+    width = width_of(sys.stdout) if sys.stdout.isatty() else 0
+    for line in lines:
+        sys.stdout.write("".join(f"{piece}\n" for piece in wrapped(clean(line), width)))
+    sys.stdout.flush()
 
-    def _line(self, what: str, facts: Mapping[str, object]) -> str:
-        if what == "item":
-            self._items += 1
-            return f"[{self._items}] {facts['outcome']:<9} {facts['slot']}: {facts['reason']}"
-        words = {
-            "audit-done": "read {account}: {slots} slots",
-            "step": "{slot}: {what}",
-            "settling": "{slot}: not proven either way; looking again whether it happened ({look} of 3)",
-            "waiting": "waiting: {request}",
-            "bake": "wave {wave} follows in {seconds} s",
-            "alarm": "ALARM: {text}",
-            "proof": "reading everything again for the closing balance",
-        }
-        template = words.get(what)
-        if template is None:
-            return ""
-        if what == "waiting" and "request" not in facts:
-            return f"waiting: {facts.get('system')} {facts.get('account')}: {facts.get('per_second')} req/s"
-        return template.format(**{k: str(v) for k, v in facts.items()})
+
+def wrapped(line: str, width: int) -> list[str]:
+    """The line in pieces of `width` columns (0: as it is), later ones under the first one's text, behind its label."""
+    if not width or len(line) <= width:
+        return [line]
+    label = _LABEL.match(line)
+    hang = label.end() if label and label.end() <= WIDEST_LABEL else len(line) - len(line.lstrip()) + 2
+    return textwrap.wrap(line, width, subsequent_indent=" " * hang, break_on_hyphens=False, replace_whitespace=False)
+
+
+def console() -> Console:
+    """A console that fits the terminal, or 80 plain columns in a pipe."""
+    from rich.console import Console
+
+    tty = sys.stdout.isatty()
+    return Console(width=None if tty else PIPE_WIDTH, soft_wrap=not tty, highlight=False)
+
+
+def put(*parts: RenderableType) -> None:
+    """Prints renderables."""
+    from recovery.report_text import show
+
+    out = console()
+    for part in parts:
+        show(out, part)
+
+
+def ask(question: str, otherwise: str) -> str:
+    """A person's answer at the terminal. Ctrl-C and Ctrl-D raise UsageError: nothing was done, and `otherwise`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's own would wait for the answer
+    try:
+        return input(question).strip()
+    except (KeyboardInterrupt, EOFError):
+        print()
+        raise UsageError("Nothing was done.", otherwise) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def clean(text: str) -> str:
@@ -96,16 +127,17 @@ def clean(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
-def stop_on_signals(stop: asyncio.Event) -> None:
+def stop_on_signals(stop: asyncio.Event, *, quietly: bool = False) -> None:
     """The first Ctrl-C (or SIGTERM) stops after the current call; the second one at once."""
     loop = asyncio.get_running_loop()
 
-    def ask() -> None:
+    def stop_now_or_soon() -> None:
         if stop.is_set():
-            print("allclear: stopped at once.", file=sys.stderr)
+            complain("allclear: stopped at once.")
             os._exit(EXIT_INTERRUPTED)
         stop.set()
-        print("allclear: stopping after the current call; once more to stop at once.", file=sys.stderr, flush=True)
+        if not quietly:
+            complain("allclear: stopping after the current call; once more to stop at once.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(number, stop_now_or_soon)

@@ -175,7 +175,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(n):
     plan_of(n)
     path = n.folder / "allclear.db"
     with closing(sqlite3.connect(path)) as db:
-        db.execute("update schema_version set version = 999")
+        db.execute("update schema_version set version = 999 where version = (select max(version) from schema_version)")
         db.commit()
     before = dump_of(path)
     refused(allclear("recover", *window(n), "--config", str(n.config)), 1, "newer")
