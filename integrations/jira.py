@@ -14,12 +14,13 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from integrations.http import CapabilityManifest, Fields, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
 from integrations.plaintext import plain
-from recovery.errors import NotFound, RemoteError
+from recovery.errors import BadReply, NotFound, Refused, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult
 from recovery.ports import TicketDraft, TicketRef
 
@@ -104,9 +105,10 @@ class JiraClient:
         return tuple(self._ticket(row) for row in carrying)
 
     async def has_comment(self, key: str, marker: str) -> bool:
-        """Whether a comment with this marker is there: its text holds the marker and its property confirms it.
+        """Whether our comment with this marker is there.
 
-        The property is asked for because anybody can quote a marker in a comment of their own.
+        Anybody can quote a marker, so its property must confirm it; where there is none to be read, the marker must
+        stand alone in the last paragraph of a comment by the account of our token.
         """
         start = 0
         while True:
@@ -114,24 +116,35 @@ class JiraClient:
             page = await self._http.record("comments", f"{API}/issue/{segment(key)}/comment", params=query)
             rows = page.records("comments")
             for row in rows:
-                if marker in text_of(row.values.get("body")) and await self._confirmed(row.ref("id"), marker):
+                if marker in text_of(row.values.get("body")) and await self._confirmed(row, marker):
                     return True
             start += len(rows)
             if not rows or start >= page.integer("total"):
                 return False
 
-    async def _confirmed(self, comment_ref: str, marker: str) -> bool:
-        path = f"{API}/comment/{segment(comment_ref)}/properties/{PROPERTY}"
+    async def _confirmed(self, row: Fields, marker: str) -> bool:
+        path = f"{API}/comment/{segment(row.ref('id'))}/properties/{PROPERTY}"
         try:
             value = (await self._http.record("comment_property", path)).record("value")
         except NotFound:
-            return False
+            return await self._signed(row, marker)
         return value.text("key", "") == marker
+
+    async def _signed(self, row: Fields, marker: str) -> bool:
+        lines = text_of(row.values.get("body")).strip().split("\n")
+        author = row.maybe_record("author")
+        if lines[-1] != marker or author is None:
+            return False
+        me = await self._http.record("myself", f"{API}/myself")
+        return author.text("accountId", "") == me.ref("accountId")
 
     async def links(self, key: str) -> Mapping[str, str]:
         """globalId -> url of the ticket's remote links; links without a globalId are not ours."""
         reply = await self._http.read("remotelinks", "GET", f"{API}/issue/{segment(key)}/remotelink")
-        rows = self._http.rows("remotelinks", reply)
+        try:
+            rows = self._http.rows("remotelinks", reply)
+        except BadReply:  # the published document shows one link where the service gives a list
+            rows = [self._http.fields("remotelinks", reply)]
         return {row.text("globalId"): row.record("object").text("url", "") for row in rows if row.text("globalId", "")}
 
     def _ticket(self, row: Fields) -> TicketRef:
@@ -152,7 +165,7 @@ class JiraClient:
             return WriteResult(AttemptOutcome.REJECTED, detail=detail)
         fields: dict[str, Any] = {
             "project": {"key": self._project},
-            "issuetype": {"id": form.type_ref},
+            "issuetype": dict(form.issue_type),
             "summary": plain(draft.summary, SUMMARY_LIMIT) or "Incident",
             "description": description_of(draft),
             "labels": [PROPERTY, label_of(draft.marker)],
@@ -201,19 +214,30 @@ class JiraClient:
     # ---- the create form -------------------------------------------------------------------------------------------
 
     async def _create_form(self) -> _Form:
-        """What creating needs in this project, read once: the type's id and its fields."""
+        """What creating needs in this project, read once. A Jira that does not show it checks the fields itself."""
         if self._form is None:
             here = f"{API}/issue/createmeta/{segment(self._project)}/issuetypes"
-            types = await self._all("createmeta_types", here, ("issueTypes", "values"))
-            wanted = self._issue_type.casefold()
-            chosen = [t for t in types if t.text("name").casefold() == wanted or t.ref("id") == self._issue_type]
-            if not chosen:
-                names = ", ".join(t.text("name") for t in types[:10])
-                raise self._http.bad("createmeta", f"no issue type {self._issue_type!r} in {self._project}: {names}")
-            type_ref = chosen[0].ref("id")
-            fields = await self._all("createmeta_fields", f"{here}/{segment(type_ref)}", ("fields", "values"))
-            self._form = _Form(type_ref, fields)
+            issue_type = await self._type(here)
+            fields: list[Fields] = []
+            if "id" in issue_type:
+                with suppress(NotFound, Refused):
+                    path = f"{here}/{segment(issue_type['id'])}"
+                    fields = await self._all("createmeta_fields", path, ("fields", "values"))
+            self._form = _Form(issue_type, fields)
         return self._form
+
+    async def _type(self, here: str) -> dict[str, str]:
+        """The issue type as a ticket names it: by the id of the list, else as it stands in the settings."""
+        try:
+            types = await self._all("createmeta_types", here, ("issueTypes", "values"))
+        except (NotFound, Refused):
+            return {"id" if self._issue_type.isdigit() else "name": self._issue_type}
+        wanted = self._issue_type.casefold()
+        chosen = [t for t in types if t.text("name").casefold() == wanted or t.ref("id") == self._issue_type]
+        if not chosen:
+            names = ", ".join(t.text("name") for t in types[:10])
+            raise self._http.bad("createmeta", f"no issue type {self._issue_type!r} in {self._project}: {names}")
+        return {"id": chosen[0].ref("id")}
 
     async def _all(self, op: str, path: str, keys: tuple[str, ...]) -> list[Fields]:
         rows: list[Fields] = []
@@ -230,8 +254,8 @@ class JiraClient:
 class _Form:
     """The fields of a create screen."""
 
-    def __init__(self, type_ref: str, fields: Iterable[Fields]) -> None:
-        self.type_ref = type_ref
+    def __init__(self, issue_type: Mapping[str, str], fields: Iterable[Fields]) -> None:
+        self.issue_type = issue_type
         self._fields = {row.text("fieldId", "") or row.text("key"): row for row in fields}
 
     def missing(self, given: Mapping[str, Any]) -> list[str]:

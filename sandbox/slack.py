@@ -86,7 +86,7 @@ def _auth_test(world: World, state: SlackState, given: Json) -> Json:
         "user": "allclear",
         "team_id": state.team,
         "user_id": state.bot_user,
-        "bot_id": "B0BOT",
+        "bot_id": "B0ALLCLEAR",
         "is_enterprise_install": False,
     }
 
@@ -114,7 +114,7 @@ def _post_message(world: World, state: SlackState, given: Json) -> Json:
         "type": "message",
         "ts": ts,
         "user": state.bot_user,
-        "bot_id": "B0BOT",
+        "bot_id": "B0ALLCLEAR",
         "team": state.team,
         **content,
     }

@@ -40,7 +40,7 @@ class Channel:
 class SlackState:
     """One workspace with one bot."""
 
-    def __init__(self, token: str, *, team: str = "T0TEAM", bot_user: str = "U0BOT") -> None:
+    def __init__(self, token: str, *, team: str = "T0TWINTEAM", bot_user: str = "U0ALLCLEAR") -> None:
         self.token = token
         self.team = team
         self.bot_user = bot_user

@@ -215,6 +215,41 @@ async def test_a_comment_that_only_quotes_the_marker_is_not_ours() -> None:
         assert await client.has_comment("INC-1", MARKER) is ours
 
 
+@pytest.mark.parametrize(
+    ("paragraphs", "author", "ours"),
+    [
+        (["we are looking", MARKER], "5b10", True),
+        (["we are looking", MARKER], "somebody", False),
+        (["we are looking", MARKER], None, False),
+        ([MARKER, "was what it said"], "5b10", False),
+    ],
+)
+async def test_where_comments_show_no_property_ours_is_signed_and_written_by_us(
+    paragraphs: list[str], author: str | None, ours: bool
+) -> None:
+    comment = {"id": "5", "body": document(paragraph_nodes(paragraphs)), "author": author and {"accountId": author}}
+    me = (200, {"accountId": "5b10", "displayName": "Recovery"})
+    comments = (200, {"comments": [comment], "total": 1})
+    remote = site(**{"GET comment": comments, "GET allclear": (404, {}), "GET myself": me})
+    client, _ = client_of(remote)
+    assert await client.has_comment("INC-1", MARKER) is ours
+
+
+@pytest.mark.parametrize("status", [404, 410, 400])
+async def test_a_jira_that_does_not_show_its_create_form_is_filed_to_by_the_types_name(status: int) -> None:
+    """Jira checks the fields itself; a ticket must not be lost because the form could not be looked at."""
+    client, bench = client_of(site(**{"GET issuetypes": (status, {"errorMessages": ["no"]})}))
+    result = await client.file(DRAFT, bench.attempt())
+    assert (result.outcome, result.ref) == (AttemptOutcome.APPLIED, "INC-24")
+    assert sent(bench)["fields"]["issuetype"] == {"name": "incident"}
+
+
+async def test_a_single_link_is_read_like_a_list_of_one() -> None:
+    link = {"id": 1, "globalId": "g", "object": {"url": "https://z.example/1", "title": "t"}}
+    client, _ = client_of(site(**{"GET remotelink": (200, link)}))
+    assert await client.links("INC-1") == {"g": "https://z.example/1"}
+
+
 async def test_a_wrong_token_is_an_authentication_failure() -> None:
     client, _ = client_of(site(**{"GET myself": (401, {"errorMessages": ["x"]})}))
     with pytest.raises(AuthFailed):

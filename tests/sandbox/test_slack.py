@@ -146,7 +146,7 @@ async def test_a_planned_claim_without_effect_posts_nothing(client, world):
 def test_slack_sdk_gets_what_it_expects(world, state):
     with served(build_app(world, state)) as base:
         slack = WebClient("xoxb-1", base_url=f"{base}/api/", retry_handlers=[])
-        assert slack.auth_test()["team_id"] == "T0TEAM"
+        assert slack.auth_test()["team_id"] == "T0TWINTEAM"
         posted = slack.chat_postMessage(channel="C0OPS", text="hello", metadata=METADATA)
         slack.chat_postMessage(channel="C0OPS", text="reply", thread_ts=posted["ts"])
         slack.chat_update(channel="C0OPS", ts=posted["ts"], text="edited")
