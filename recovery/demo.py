@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import signal
 import sys
 import time
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,7 @@ async def demo(root: Path, scenario: str, *, as_json: bool) -> int:
         tell = Progress(quiet=as_json)
         async with open_systems(settings, tell=tell) as systems:
             done = await _play(systems, tell, _window(published), root, as_json)
+        told = await _desk(published, config, _window(published), as_json)
         verdict, judged = await _oracle(root, as_json)
     if as_json:
         print_json(
@@ -118,7 +121,24 @@ async def demo(root: Path, scenario: str, *, as_json: bool) -> int:
         print("Next: `allclear sandbox` in one terminal and the commands it prints in another,")
         print(f"or look at this run again: `allclear hold --config {config}`.")
     balanced = done.balance is not None and done.balance.adds_up
-    return verdict if balanced else 1
+    return verdict if balanced and told else 1
+
+
+async def _desk(published: dict[str, Any], config: Path, window: OutageWindow, as_json: bool) -> bool:
+    """The incident desk's part; the hour that it waits for passes on the estate's clock and in the configuration."""
+    from recovery.demo_desk import DeskPlay
+
+    async def pass_time(delta: timedelta) -> None:
+        body = json.dumps({"advance_seconds": delta.total_seconds()}).encode()
+        url, said = f"{published['control']}/clock", {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, body, said)  # noqa: S310 # the estate's own loopback address
+        reply = await asyncio.to_thread(lambda: json.load(urllib.request.urlopen(request, timeout=10)))  # noqa: S310
+        text = config.read_text(encoding="utf-8")
+        offset = f"clock_offset_seconds = {reply['clock_offset_seconds']}"
+        config.write_text(re.sub(r"clock_offset_seconds = .*", offset, text), encoding="utf-8")
+
+    play = DeskPlay(config, window.incident_ref, window.started_at, lambda text: _say(as_json, text))
+    return await play.play(pass_time)
 
 
 def _window(published: dict[str, Any]) -> OutageWindow:
@@ -164,7 +184,7 @@ async def _approve(systems: Systems, made: Plan) -> None:
 
 async def _oracle(root: Path, as_json: bool) -> tuple[int, Any]:
     """The judge is another program, which reads only the journals."""
-    _say(as_json, "\n6. The oracle reads the remotes' own journals:")
+    _say(as_json, "\n8. The oracle reads the remotes' own journals:")
     program = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

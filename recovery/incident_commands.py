@@ -15,17 +15,18 @@ from recovery.desk.incident import Change, Incident, Report
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Told
-from recovery.desk.rca import Counts, FollowUp, RcaFacts
+from recovery.desk.rca import FollowUp, RcaFacts
 from recovery.desk.settings import PHASES, Scope
 from recovery.desk.sla_report import sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
 from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
+from recovery.desk_facts import with_ledger
 from recovery.desk_round import desk_round
 from recovery.desk_wiring import DeskSystems, open_desk_systems
 from recovery.errors import UsageError
-from recovery.model import ItemOutcome, iso
-from recovery.settings import load_settings
+from recovery.model import iso
 from recovery.progress import Progress
+from recovery.settings import load_settings
 from recovery.terminal import clean, print_json
 from recovery.window import parse_moment
 
@@ -146,7 +147,7 @@ def approving(by: str, digest: str) -> Decide:
 async def rca(config: Path | None, ref: str, by: str, said: RcaFacts, final: bool, *, as_json: bool) -> int:
     """`allclear incident rca`: drafts the analysis from the ledger and from what is said."""
     async with open_office(config, as_json) as (desk, office):
-        facts = await _with_ledger(desk, ref, said)
+        facts = await with_ledger(desk, ref, said)
         draft = await office.draft_rca(ref, by, facts, preliminary=not final)
         if as_json:
             print_json(
@@ -180,39 +181,6 @@ async def approve_rca(config: Path | None, ref: str, digest: str, by: str, *, as
         drafted = known.rcas[-1].digest if known and known.rcas else ""
         await office.approve_rca(ref, by, drafted if drafted.startswith(digest) else digest)
         return await deliver_and_show(desk, office, ref, as_json)
-
-
-async def _with_ledger(desk: DeskSystems, ref: str, said: RcaFacts) -> RcaFacts:
-    """Numbers and evidence of the recovery that carries the incident's name."""
-    rows = await desk.systems.ledger.items(incident=ref)
-    count = {o: sum(1 for r in rows if r.outcome is o) for o in ItemOutcome}
-    counts = Counts(
-        due=len(rows),
-        recovered=count[ItemOutcome.CONFIRMED],
-        skipped=count[ItemOutcome.SKIPPED],
-        held=count[ItemOutcome.HELD],
-    )
-    timeline, evidence = [], []
-    for row in rows:
-        for action in await desk.systems.ledger.actions(row.slot_key):
-            if action.evidence_digest:
-                timeline.append(
-                    (action.updated_at, f"{action.kind.value} {row.name}: {action.state.value}", action.key)
-                )
-                evidence.append((f"{action.kind.value} {row.object_ref}", action.evidence_digest))
-    return RcaFacts(
-        counts=counts,
-        timeline=tuple(sorted(timeline)),
-        evidence=tuple(evidence),
-        detection=said.detection,
-        trigger=said.trigger,
-        causes=said.causes,
-        temporary_fix=said.temporary_fix,
-        permanent_fix=said.permanent_fix,
-        follow_ups=said.follow_ups,
-        summary_for_customers=said.summary_for_customers,
-        causes_for_customers=said.causes_for_customers,
-    )
 
 
 async def show(config: Path | None, ref: str, *, as_json: bool) -> int:
@@ -262,7 +230,8 @@ async def listing(config: Path | None, *, as_json: bool) -> int:
             print_json({"schema": "allclear.incidents/1", "incidents": rows, "exit_code": 0})
         else:
             for row in rows or [{}]:
-                print(clean("  ".join(str(v) for v in row.values())) or "There is no incident.")
+                shown = (v if v is not None else "not announced" for v in row.values())
+                print(clean("  ".join(str(v) for v in shown)) or "There is no incident.")
         return 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from recovery.desk import announce, clocks, rules, ticket
 from recovery.desk.incident import Change, Incident
@@ -23,15 +23,37 @@ Section = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What the recovery came to, from the ledger: the closing balance and how many people were concerned."""
+    """What the recovery came to, from the ledger or its closing balance; None is not known, and not said.
 
-    due: int = 0
-    done_before: int = 0
+    `missed` are the items that needed something; `recipients` are the people whom the recovery reached.
+    """
+
+    due: int | None = None
+    done_before: int | None = None
+    missed: int | None = None
     recovered: int = 0
     skipped: int = 0
     held: int = 0
-    doubles: int = 0
+    doubles: int | None = None
     recipients: int | None = None
+
+    def __str__(self) -> str:
+        numbers: Mapping[str, int | None] = {
+            "items due": self.due,
+            "done before": self.done_before,
+            "needed something": self.missed,
+            "recovered": self.recovered,
+            "skipped": self.skipped,
+            "held": self.held,
+            "doubles": self.doubles,
+        }
+        return "; ".join(f"{name}: {n}" for name, n in numbers.items() if n is not None).capitalize()
+
+    @property
+    def for_customers(self) -> str:
+        """What customers are told of it; "" when there was nothing to recover."""
+        missed = self.due if self.missed is None else self.missed
+        return f"{missed} scheduled items were affected, {self.recovered} of them were made good" if missed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +161,7 @@ def _impact(settings: DeskSettings, incident: Incident, counts: Counts) -> tuple
     names = ", ".join(ticket.customer_names(settings, incident)) or NOT_YET_KNOWN
     reach = "not known" if counts.recipients is None else str(counts.recipients)
     end = incident.confirmed.at if incident.confirmed else None
-    length = f"{(end - incident.started_at)}" if end and incident.started_at else NOT_YET_KNOWN
+    length = _length(end - incident.started_at) if end and incident.started_at else NOT_YET_KNOWN
     return (
         f"Severity {incident.severity}, {incident.kind}, scope: {incident.scope}",
         f"Customers: {names}",
@@ -147,10 +169,14 @@ def _impact(settings: DeskSettings, incident: Incident, counts: Counts) -> tuple
         f"Ended: {ticket.with_zone(end, incident.time_zone)}",
         f"Duration: {length}",
         f"Customer reports: {len(incident.reports)}",
-        f"Items due: {counts.due}; done before: {counts.done_before}; recovered: {counts.recovered}; "
-        f"skipped: {counts.skipped}; held: {counts.held}; doubles: {counts.doubles}",
-        f"Recipients concerned: {reach}",
+        str(counts),
+        f"Recipients reached by the recovery: {reach}",
     )
+
+
+def _length(delta: timedelta) -> str:
+    hours, minutes = divmod(int(delta.total_seconds()) // 60, 60)
+    return f"{hours} h {minutes:02d} min"
 
 
 def _timeline(incident: Incident, facts: RcaFacts) -> tuple[str, ...]:
@@ -198,7 +224,7 @@ def _customer_version(settings: DeskSettings, incident: Incident, facts: RcaFact
         "title": announce.for_customers(settings, incident.title, "service incident"),
         "summary": facts.summary_for_customers or NOT_YET_KNOWN,
         "period": period,
-        "impact": f"{scope}; {facts.counts.due} scheduled items were due, {facts.counts.recovered} were made good",
+        "impact": "; ".join(part for part in (scope, facts.counts.for_customers) if part),
         "causes": facts.causes_for_customers or NOT_YET_KNOWN,
         "temporary_fix": facts.temporary_fix or NOT_YET_KNOWN,
         "permanent_fix": facts.permanent_fix or NOT_YET_KNOWN,
