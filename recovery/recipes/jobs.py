@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
 from recovery.errors import RemoteError
-from recovery.gate import Allow, Ruling, Skip, ask
+from recovery.gate import Allow, Ruling, Skip, ask, is_quiet
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Kind, OpenAttempt, Saw, WriteResult
 from recovery.ports import BridgeCapabilities, Run
 from recovery.recipes.context import LEFT_OPEN, Context, confirmed, held, skipped
@@ -194,6 +194,8 @@ class Starter:
         valid = c.policy.validity_of(c.item.slot.account, c.item.slot.object_ref)
         if valid is not None and valid.at <= c.clock.now():
             return Skip(f"no longer worth doing: {valid.reason}")
+        if self.harm is Harm.H3 and is_quiet(c.clock.now(), c.account.time_zone, c.policy.quiet):
+            return ask(f"It is quiet hours in {c.account.time_zone}. Start it when they are over?")
         running = [r for r in runs if r.state in IN_PROGRESS_STATES and r.ref != self.judged_run]
         if running:
             return ask(
