@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+import json
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
 from prefect import State, get_run_logger
 from prefect.artifacts import (
@@ -15,10 +17,11 @@ from prefect.artifacts import (
     acreate_table_artifact,
     aupdate_progress_artifact,
 )
+from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from recovery.served_pages import Page, Tally
+from recovery.served_pages import Page, Step, Tally
 
 BETWEEN_UPDATES_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0
@@ -27,7 +30,8 @@ PATIENCE_SECONDS = 20.0
 async def show(page: Page) -> State[Any]:
     """Publishes a page; the run's final state says what came of it."""
     await _try(acreate_table_artifact(page.rows, key=f"{page.key}-items", description=page.title))
-    await _try(acreate_markdown_artifact(page.text, key=f"{page.key}-report", description=page.title))
+    text = await _with_steps(page)
+    await _try(acreate_markdown_artifact(text, key=f"{page.key}-report", description=page.title))
     if page.balance:
         await _try(acreate_markdown_artifact(page.balance, key=f"{page.key}-balance", description=page.title))
     for link, words in page.links:
@@ -38,6 +42,29 @@ async def show(page: Page) -> State[Any]:
     if page.exit_code == 1:
         return Failed(message=page.title, data=result)
     return Completed(name=page.state, message=page.title, data=result)
+
+
+async def _with_steps(page: Page) -> str:
+    """The page's text, with links to the forms of what may be done next behind its heading and first sentence."""
+    links = await _try(_links(page.steps)) if page.steps else None
+    if not links:
+        return page.text
+    heading, first, *rest = [*page.text.split("\n\n", 2), ""][:3]
+    return "\n\n".join([heading, first, "**Next:**", "\n".join(links), *rest])
+
+
+async def _links(steps: Sequence[Step]) -> list[str]:
+    """Links to the deployments' forms, filled in as far as is known. Without a host: they hold behind a proxy."""
+    async with get_client() as client:
+        ids = {name: (await client.read_deployment_by_name(name)).id for name in {s.deployment for s in steps}}
+    filled = [quote(json.dumps(s.parameters), safe="") for s in steps]
+    pairs = zip(steps, filled, strict=True)
+    return [f"- [{s.words}](/v2/deployments/deployment/{ids[s.deployment]}/run?parameters={q})" for s, q in pairs]
+
+
+def said(sentence: str) -> State[Any]:
+    """A run whose whole outcome is one sentence; the list of runs shows it."""
+    return Completed(message=sentence, data=sentence)
 
 
 @asynccontextmanager

@@ -8,9 +8,9 @@ from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.audit import read_accounts
-from flows.pages import progress, show
-from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, WindowForm
-from recovery.served import answer_held, approve_plan, reading, run_recorded_plan
+from flows.pages import progress, said, show
+from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
+from recovery.served import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
 from recovery.served_pages import Page, Tally
 
 
@@ -41,20 +41,30 @@ async def recover(outage: WindowForm, how: RecoverForm) -> State[Any]:
 
 
 @flow(name="approve", description="Approve a recorded plan by its digest.", retries=0)
-async def approve(approval: ApprovalForm) -> str:
+async def approve(approval: ApprovalForm) -> State[Any]:
     """Lets a plan act; bound to its digest, your name and the recipients you read.
 
     Args:
         approval: The plan, your name, and the number of recipients.
     """
-    return await approve_plan(approval)
+    return said(await approve_plan(approval))
+
+
+@flow(name="reject", description="Reject a recorded plan by its digest.", retries=0)
+async def reject(rejection: RejectionForm) -> State[Any]:
+    """The plan is never run, whoever approves it; a running one stops before its next item.
+
+    Args:
+        rejection: The plan, your name and the reason.
+    """
+    return said(await reject_plan(rejection))
 
 
 @flow(name="answer", description="Answer a held item.", retries=0)
-async def answer(given: AnswerForm) -> str:
+async def answer(given: AnswerForm) -> State[Any]:
     """Answers a held item; the next recovery acts on it.
 
     Args:
         given: The item, the answer, your name and the reason.
     """
-    return await answer_held(given)
+    return said(await answer_held(given))

@@ -9,6 +9,7 @@ home=${ALLCLEAR_PREFECT_HOME:-$here/var/prefect}
 port=${ALLCLEAR_PREFECT_PORT:-4200}
 bin=${ALLCLEAR_BIN:-$here/.venv/bin}
 pool=allclear
+worker=allclear-$(hostname)
 
 secret() { # secret FILE COMMAND...: the file's text, made once by the command, readable by its owner only
     local file=$1
@@ -51,6 +52,9 @@ settings() {
         PREFECT_SERVER_ENCRYPTION_KEY="$key"
         # SQLite answers 503 to a writer that lost a race; clients try again, and the reason stands in server.log.
         PREFECT_SERVER_LOG_RETRYABLE_ERRORS=true
+        # A run a minute (watch) would fill the database; what was done stands in the ledger, not here. Kept 30 days.
+        PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED=events,flow_runs
+        PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD=2592000
         PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT=false
         PREFECT_SERVER_UI_STATIC_DIRECTORY="$home/ui"
     )
@@ -121,11 +125,12 @@ up() {
         (export "${server[@]}" && start server "$bin/prefect" server start)
         wait_for_server
     fi
-    if ! running worker; then
-        with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
-        start worker "$bin/prefect" worker start --pool "$pool" --limit 4
-    fi
+    running worker || with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
     deploy
+    if ! running worker; then
+        with "$bin/python" -m flows.settle "$pool" "$worker"
+        start worker "$bin/prefect" worker start --pool "$pool" --name "$worker" --limit 4
+    fi
     echo "Prefect:  http://127.0.0.1:$port   name and password: $home/login"
     echo "Record what you run here:  eval \"\$(flows/server.sh env)\""
     echo "Stop it:  make down"

@@ -11,24 +11,27 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from recovery.answers import give
 from recovery.approvals import acting
 from recovery.audit import AccountAudit, AuditResult
-from recovery.commands import Part
+from recovery.command_input import Part
 from recovery.errors import UsageError
-from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, WindowForm
+from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
 from recovery.model import Approval, Finding, OutageWindow, Plan, iso
 from recovery.operate import RecoverResult, Run, audit_exit_code, audit_window, plan_from
 from recovery.ports import Tell
 from recovery.report import render_markdown
+from recovery.report_markdown import prose
 from recovery.run_report import build
+from recovery.served_audits import LookBack, look_back, record
 from recovery.served_pages import (
+    AWAITING,
     Page,
     Tally,
     audit_page,
-    not_approved,
+    not_run,
     nothing_to_do,
     plan_page,
     recovery_page,
@@ -52,6 +55,7 @@ class Reading:
     window: OutageWindow
     severity: str = ""
     recorded: Plan | None = None
+    asked: LookBack | None = None
     room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE))
 
     @property
@@ -62,7 +66,10 @@ class Reading:
     async def account(self, name: str) -> Read:
         """One account's findings; what could not be read of it is among them, as uncertain."""
         async with self.room:
-            result = await audit_window(self.systems, replace(self.window, accounts=(name,)))
+            window = replace(self.window, accounts=(name,))
+            if self.asked is not None:
+                window = replace(window, started_at=self.asked.of(name))
+            result = await audit_window(self.systems, window)
         return result.findings, result.accounts[0]
 
     def whole(self, parts: Sequence[Read]) -> AuditResult:
@@ -73,8 +80,12 @@ class Reading:
     async def audit(self, parts: Sequence[Read]) -> Page:
         """What was due and what happened."""
         result = self.whole(parts)
-        text = render_markdown(await build(self.systems, result, "audit"))
-        return audit_page(audit_view(result, audit_exit_code(result)), text, self.window, self.severity)
+        text, note = render_markdown(await build(self.systems, result, "audit")), ""
+        if self.asked is not None:
+            await record(self.systems.ledger, self.asked, self.window.ended_at, result.accounts)
+            note = self.asked.note
+        view = audit_view(result, audit_exit_code(result))
+        return audit_page(view, text, self.window, self.severity, note)
 
     async def plan(self, parts: Sequence[Read], most_items: int | None) -> Page:
         """A frozen plan, recorded, as a page to decide from; with a recorded one, that one and the present state."""
@@ -94,15 +105,18 @@ async def reading(form: WindowForm, tell: Tell = silent, *, plan: str = "") -> A
     settings = load_settings(form.config)
     async with open_systems(settings, tell=tell) as systems:
         recorded = await _recorded(systems, plan) if plan else None
-        window = recorded.window if recorded else window_of(form, systems)
+        now, asked = systems.clock.now(), None
+        if form.catch_up and form.last_hours and not (recorded or form.start or form.end):
+            most = timedelta(hours=systems.policy.limits.window_hours)
+            asked = await look_back(systems.ledger, now, timedelta(hours=form.last_hours), most)
+        window = recorded.window if recorded else window_of(form, systems, now, asked.earliest if asked else None)
         if isinstance(tell, Tally):
             tell.total = len(window.accounts)
-        yield Reading(systems, window, form.severity, recorded)
+        yield Reading(systems, window, form.severity, recorded, asked)
 
 
-def window_of(form: WindowForm, systems: Systems) -> OutageWindow:
-    """The form's window, checked. Raises UsageError with one sentence."""
-    now = systems.clock.now()
+def window_of(form: WindowForm, systems: Systems, now: datetime, since: datetime | None = None) -> OutageWindow:
+    """The form's window, checked; `since` stands instead of the last hours. Raises UsageError with one sentence."""
     if form.start and form.end:
         if form.start.tzinfo is None or form.end.tzinfo is None:
             raise UsageError("The times of the outage need a time zone.", "Choose one in the form.")
@@ -110,7 +124,7 @@ def window_of(form: WindowForm, systems: Systems) -> OutageWindow:
     elif form.start or form.end:
         raise UsageError("The outage has only one of start and end.", "Give both, or the last hours.")
     elif form.last_hours:
-        started_at, ended_at = now - timedelta(hours=form.last_hours), now
+        started_at, ended_at = since or now - timedelta(hours=form.last_hours), now
     else:
         raise UsageError("Which outage? Give start and end, or the last hours.", "Fill in the form.")
     return make_window(
@@ -139,12 +153,28 @@ async def run_recorded_plan(form: WindowForm, how: RecoverForm, tell: Tell = sil
         made = await _recorded(systems, how.plan)
         if isinstance(tell, Tally):
             tell.total = len(made.items)
-        if acting(made) and not await systems.ledger.approvals(made.digest):
-            return not_approved(made, f"Approve plan `{made.digest}` with the deployment `approve/approve`.")
+        ended = await _ended(systems, made)
+        if ended is not None:
+            return ended
         done = await Run(systems, made, _starter(how)).recover()
         actions = {r.slot_key: await systems.ledger.actions(r.slot_key) for r in done.items}
         view = recover_view(done, actions, iso(systems.clock.now()))
         return recovery_page(done, view, await _report(systems, done))
+
+
+async def _ended(systems: Systems, made: Plan) -> Page | None:
+    """The page of a plan that is not to be run, and why; None for one that may."""
+    if no := await systems.ledger.rejection(made.digest):
+        return not_run(made, "Rejected", "was rejected; nothing was done", f"Rejected by {prose(no)}.")
+    if not acting(made):
+        return None
+    if systems.clock.now() >= made.expires_at:
+        why = f"expired at {iso(made.expires_at)}; nothing was done"
+        return not_run(made, "Expired", why, "Make a new plan: it goes on from what was done.")
+    if not await systems.ledger.approvals(made.digest):
+        how = f"Approve plan `{made.digest}` with the deployment `approve/approve`."
+        return not_run(made, AWAITING, "waits for approval; nothing was done", how)
+    return None
 
 
 def _starter(how: RecoverForm) -> str:
@@ -172,6 +202,13 @@ async def approve_plan(given: ApprovalForm) -> str:
     settings = load_settings(given.config)
     async with open_systems(settings) as systems:
         made = await _recorded(systems, given.plan)
+        items = tuple(given.items)
+        if given.waves is not None:
+            if items:
+                raise UsageError("Items and waves are two ways to approve a part.", "Give one of them.")
+            items = tuple(i.slot.key for i in acting(made) if i.wave <= given.waves)
+            if not items:
+                raise UsageError(f"The plan has nothing to approve up to wave {given.waves}.", "Its table shows them.")
         await systems.ledger.approve(
             Approval(
                 made.digest,
@@ -179,11 +216,21 @@ async def approve_plan(given: ApprovalForm) -> str:
                 systems.clock.now(),
                 given.recipients,
                 given.caveat_read,
-                tuple(given.items),
+                items,
                 given.reason,
             )
         )
-    return f"{given.approved_by.strip()} approves plan {made.digest[:12]} ({given.recipients} recipients)"
+    part = f"{len(items)} items of " if items else ""
+    return f"{given.approved_by.strip()} approves {part}plan {made.digest[:12]} ({given.recipients} recipients)"
+
+
+async def reject_plan(given: RejectionForm) -> str:
+    """Records a rejection. Raises RefusedError when nobody or no reason is named, or this person may not reject."""
+    settings = load_settings(given.config)
+    async with open_systems(settings) as systems:
+        made = await _recorded(systems, given.plan)
+        await systems.ledger.reject(made.digest, given.rejected_by.strip(), systems.clock.now(), given.reason)
+    return f"{given.rejected_by.strip()} rejects plan {made.digest[:12]}"
 
 
 async def answer_held(given: AnswerForm) -> str:

@@ -15,8 +15,11 @@ from typing import Any
 from recovery.ledger_rows import ItemRow
 from recovery.model import ItemOutcome, OutageWindow, Plan, Verdict, digest_of, iso
 from recovery.operate import EXIT_ALL_CLEAR, EXIT_FAILED, EXIT_FINDINGS, EXIT_HELD, RecoverResult
+from recovery.report_markdown import code
 
 MOST_ROWS = 5000
+MOST_STEPS = 20
+AWAITING = "Awaiting approval"
 MOST_ANNOUNCED = 200
 EVENTS = uuid.uuid5(uuid.NAMESPACE_DNS, "events.allclear.invalid")
 STATES = {EXIT_ALL_CLEAR: "All clear", EXIT_FAILED: "Failed", EXIT_HELD: "Held", EXIT_FINDINGS: "Findings"}
@@ -40,8 +43,17 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What a person may do next: a deployment, and what its form already knows. `words` are Markdown of our own."""
+
+    words: str
+    deployment: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """The outcome of one stage: a title, a table, a text, a balance, links, and what to announce.
+    """The outcome of one stage: a title, a table, a text, a balance, links, what to announce and what to do next.
 
     `key` begins the keys of its artifacts; `state` names the final state of the run; `exit_code` is the CLI's.
     """
@@ -56,6 +68,7 @@ class Page:
     balance: str = ""
     links: tuple[tuple[str, str], ...] = ()
     happenings: tuple[Happening, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(slots=True)
@@ -88,8 +101,8 @@ class Tally:
         return "; ".join(p for p in (f"{sum(self.outcomes.values())} of {self.total}", counts, self.now) if p)
 
 
-def audit_page(view: Mapping[str, Any], text: str, window: OutageWindow, severity: str) -> Page:
-    """The page of an audit: what is not done, with the reasons."""
+def audit_page(view: Mapping[str, Any], text: str, window: OutageWindow, severity: str, note: str = "") -> Page:
+    """The page of an audit: what is not done, with the reasons. `note` says what else it made up for."""
     rows = [
         {k: s[k] for k in ("account", "kind", "name", "slot", "verdict", "reason", "key")}
         for s in view["slots"]
@@ -109,7 +122,7 @@ def audit_page(view: Mapping[str, Any], text: str, window: OutageWindow, severit
     )
     return Page(
         "audit",
-        f"Audit of {window.incident_ref}: {counts}",
+        f"Audit of {window.incident_ref}: {counts}" + (f". {note}" if note else ""),
         STATES[view["exit_code"]],
         view["exit_code"],
         rows[:MOST_ROWS] or [{"result": "all clear"}],
@@ -122,14 +135,15 @@ def plan_page(made: Plan, text: str) -> Page:
     """The page to decide from: who is reached, and for each item the reason not to."""
     rows = [
         {
+            # The pages show the first few columns without scrolling.
             "account": i.slot.account,
-            "kind": i.slot.kind,
             "name": i.slot.name,
-            "verdict": i.verdict.value,
             "remedy": i.remedy.value,
             "recipients": i.audience,
-            "why not": " ".join(t for t in (i.caveat, i.question) if t),
             "wave": i.wave,
+            "why not": " ".join(t for t in (i.caveat, i.question) if t),
+            "kind": i.slot.kind,
+            "verdict": i.verdict.value,
             "key": i.slot.key,
         }
         for i in made.items[:MOST_ROWS]
@@ -147,7 +161,20 @@ def plan_page(made: Plan, text: str) -> Page:
         },
         made.digest,
     )
-    return Page("plan", title, "Awaiting approval", EXIT_HELD, rows, text, made.digest, happenings=(ready,))
+    return Page("plan", title, AWAITING, EXIT_HELD, rows, text, made.digest, happenings=(ready,), steps=_deciding(made))
+
+
+def _deciding(made: Plan) -> tuple[Step, ...]:
+    plan = made.digest[:12]
+    return (
+        Step("approve this plan", "approve/approve", {"approval": {"plan": plan}}),
+        Step("reject it", "reject/reject", {"rejection": {"plan": plan}}),
+        Step("run it, once it is approved", "recover/recover", _running(made)),
+    )
+
+
+def _running(made: Plan) -> dict[str, Any]:
+    return {"outage": {}, "how": {"plan": made.digest[:12], "dry_run": False}}
 
 
 def nothing_to_do(text: str) -> Page:
@@ -155,10 +182,11 @@ def nothing_to_do(text: str) -> Page:
     return Page("plan", "All clear: nothing needs anything", STATES[0], EXIT_ALL_CLEAR, [{"result": "all clear"}], text)
 
 
-def not_approved(made: Plan, text: str) -> Page:
-    """Nothing was done, because nobody has approved the plan."""
-    title = f"Plan {made.digest[:12]} waits for approval; nothing was done"
-    return Page("plan", title, "Awaiting approval", EXIT_HELD, [{"result": title}], text, made.digest)
+def not_run(made: Plan, state: str, why: str, text: str) -> Page:
+    """Nothing was done with this plan, and why: a clean end, for nothing is wrong."""
+    title = f"Plan {made.digest[:12]} {why}"
+    steps = _deciding(made) if state == AWAITING else ()
+    return Page("plan", title, state, EXIT_HELD, [{"result": title}], f"# {title}\n\n{text}", made.digest, steps=steps)
 
 
 def recovery_page(done: RecoverResult, view: Mapping[str, Any], text: str) -> Page:
@@ -177,7 +205,20 @@ def recovery_page(done: RecoverResult, view: Mapping[str, Any], text: str) -> Pa
         balance_text(view["balance"]) if view["balance"] else "",
         links,
         (*_held_items(done.items), *_failed_balance(done)),
+        _answering(done),
     )
+
+
+def _answering(done: RecoverResult) -> tuple[Step, ...]:
+    """The answer form of each held item, with the recommended answer; then the same plan again."""
+    held = [i for i in done.items if i.outcome is ItemOutcome.HELD and i.question is not None]
+    answers = [
+        Step(f"answer {code(i.slot_key)}", "answer/answer", {"given": {"item": i.slot_key, "choice": q.recommended}})
+        for i in held[:MOST_STEPS]
+        if (q := i.question)
+    ]
+    again = Step("run the plan again, once everything is answered", "recover/recover", _running(done.plan))
+    return (*answers, again) if answers or done.stopped else ()
 
 
 def _recovery_title(done: RecoverResult) -> str:

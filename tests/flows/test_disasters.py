@@ -1,0 +1,166 @@
+"""Workers and servers that die in the middle of a recovery: the ledger finishes it, and nothing happens twice.
+
+One recovery goes through all of it: its worker is killed, then the server with its database, then it is asked for once
+more on a new server. The oracle, which reads only the remotes' own journals, judges at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .api import Api
+from .conftest import BIN, REPOSITORY, Estate, Server, server_script, wait_until
+
+pytestmark = pytest.mark.timeout(300)
+
+BEAT = "prefect.flow-run.heartbeat"
+
+
+def allclear(server: Server, estate: Estate, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command at a terminal without Prefect."""
+    return subprocess.run(
+        [BIN / "allclear", *words, "--config", str(estate.config)],
+        env={k: v for k, v in server.environment.items() if k != "ALLCLEAR_CONFIG"},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def attempts(estate: Estate) -> int:
+    """How many requests that change something have been intended so far, by the ledger."""
+    with closing(sqlite3.connect(f"file:{estate.root}/allclear.db?mode=ro", uri=True)) as database:
+        return int(database.execute("SELECT count(*) FROM attempt").fetchone()[0])
+
+
+def in_the_middle(estate: Estate, since: int) -> None:
+    wait_until("a first change", 90, lambda: attempts(estate) > since)
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+@pytest.fixture(scope="module")
+def forgotten(server: Server) -> str:
+    """A run that sent one heartbeat and was never heard of again, as after a power cut elsewhere."""
+    flow = server.api.post("/flows/", {"name": "recover"})["id"]
+    run = str(server.api.post("/flow_runs/", {"flow_id": flow, "state": {"type": "RUNNING", "name": "Running"}})["id"])
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    resource = {"prefect.resource.id": f"prefect.flow-run.{run}"}
+    server.api.post("/events", [{"event": BEAT, "occurred": now, "resource": resource, "id": run}])
+    return run
+
+
+@pytest.fixture(scope="module")
+def digest(server: Server, estate: Estate, forgotten: str) -> str:
+    """A plan, made and approved at a terminal."""
+    where = ("--start", estate.window["start"], "--end", estate.window["end"])
+    plan = json.loads(allclear(server, estate, "plan", *where, "--json").stdout)["digest"]
+    consent = ("--by", "Dana Reyes", "--recipients", "1200", "--accept-caveat")
+    done = allclear(server, estate, "approve", plan, *consent)
+    assert done.returncode == 0, done.stderr
+    return str(plan)
+
+
+@pytest.fixture(scope="module")
+def killed(server: Server, estate: Estate, digest: str) -> str:
+    """A run whose process and worker were killed in the middle, as after a power cut; then `make server` again."""
+    run = server.api.start("recover/recover", outage={}, how={"plan": digest, "dry_run": False, "started_by": "Sam"})
+    in_the_middle(estate, 0)
+    pid = int(wait_until("its process", 30, lambda: server.api.get(f"/flow_runs/{run}")["infrastructure_pid"]))
+    for each in (pid, server.pids()[1]):
+        os.kill(each, signal.SIGKILL)
+    wait_until("its end", 20, lambda: gone(pid))
+    assert server.api.get(f"/flow_runs/{run}")["state_type"] == "RUNNING", "nobody has told the server"
+    assert estate.judged()["numbers"]["copies"] <= 1
+    again = server_script("up", server.environment)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "whose process is gone" in again.stdout
+    return run
+
+
+@pytest.fixture(scope="module")
+def finished(server: Server, estate: Estate, killed: str, digest: str) -> dict[str, Any]:
+    """The same plan from the terminal, while the server is killed and its database removed in the middle."""
+    before = attempts(estate)
+    program = subprocess.Popen(
+        [BIN / "allclear", "recover", "--plan", digest, "--by", "Sam", "--json", "--config", str(estate.config)],
+        env=server.client_environment(),
+        cwd=REPOSITORY,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    in_the_middle(estate, before)
+    os.kill(server.pids()[0], signal.SIGKILL)
+    for file in server.home.glob("prefect.db*"):
+        file.unlink()
+    out, err = program.communicate(timeout=120)
+    assert program.returncode == 0, err
+    return {"result": json.loads(out), "stderr": err, "judged": estate.judged()}
+
+
+@pytest.fixture(scope="module")
+def new_server(server: Server, finished: dict[str, Any]) -> Api:
+    """A server with an empty database in the place of the lost one."""
+    again = server_script("up", server.environment)
+    assert again.returncode == 0, again.stdout + again.stderr
+    return Api(server.url, (server.home / "login").read_text().strip())
+
+
+def test_a_run_whose_worker_was_killed_is_ended_when_the_worker_is_started_again(server: Server, killed: str) -> None:
+    ended = server.api.finished(killed, 5)
+    assert (ended["state_type"], ended["state"]["name"]) == ("CRASHED", "Abandoned")
+    assert "ledger" in ended["state"]["message"]
+
+
+def test_a_crashed_recovery_starts_a_round_of_watching(server: Server, killed: str) -> None:
+    def started() -> list[dict[str, Any]]:
+        runs = server.api.runs(deployment_id={"any_": [server.api.deployment("watch/watch")["id"]]})
+        return [r for r in runs if (r["created_by"] or {}).get("type") == "AUTOMATION"]
+
+    (run,) = wait_until("the automation's run", 60, started)
+    # A round that is on its way already is enough: then this one is cancelled.
+    assert server.api.finished(run["id"])["state_type"] in ("COMPLETED", "CANCELLED")
+
+
+def test_a_run_without_heartbeats_is_called_abandoned_by_the_automation(server: Server, forgotten: str) -> None:
+    ended = server.api.finished(forgotten, 150)
+    assert (ended["state_type"], ended["state"]["name"]) == ("CRASHED", "Abandoned")
+
+
+@pytest.mark.requirement("R001.34")
+def test_the_terminal_finishes_what_a_killed_worker_began_while_the_server_is_lost(
+    estate: Estate, finished: dict[str, Any]
+) -> None:
+    assert finished["result"]["balance"]["adds_up"]
+    assert "the Prefect server was lost" in finished["stderr"]
+    assert finished["stderr"].count("\n") == 1
+    assert finished["judged"]["clean"], finished["judged"]["complaints"]
+    done = {k: finished["judged"]["numbers"][k] for k in ("misses_with_effect", "copies", "tickets", "notices")}
+    assert done == {"misses_with_effect": 1, "copies": 1, "tickets": 1, "notices": 1}
+
+
+def test_a_new_server_shows_the_truth_and_does_nothing_twice(
+    server: Server, estate: Estate, new_server: Api, digest: str, finished: dict[str, Any]
+) -> None:
+    run = new_server.run("recover/recover", outage={}, how={"plan": digest, "dry_run": False, "started_by": "Sam"})
+    assert (run["state_type"], run["state"]["name"]) == ("COMPLETED", "All clear"), run["state"]
+    assert "1 recovered" in run["state"]["message"]
+    assert estate.judged() == finished["judged"]
