@@ -30,6 +30,12 @@ class WindowForm(_Form):
         title="Or the last hours",
         description="Used when start and end are empty. The hourly audit looks back two hours.",
     )
+    catch_up: bool = Field(
+        False,
+        title="Make up for audits that did not run",
+        description="With the last hours: look further back where an audit did not run or could not read an account. "
+        "The schedule does.",
+    )
     accounts: list[str] = Field(
         [], title="Accounts", description="Their names in the configuration. Empty: every account."
     )
@@ -80,7 +86,29 @@ class ApprovalForm(_Form):
         description="The vendor cannot promise that the original is not sent after all.",
     )
     items: list[str] = Field([], title="Only these items", description="Item keys. Empty: the whole plan.")
+    waves: int | None = Field(
+        None,
+        ge=0,
+        title="Only the first waves",
+        description="Up to this number, as the plan's table shows it; type the recipients of these waves alone.",
+    )
     reason: str = Field("", title="Reason", description="Why; recorded with the approval.")
+    config: Path | None = Field(
+        None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
+    )
+
+
+class RejectionForm(_Form):
+    """A no: the plan is never run, whoever approves it."""
+
+    plan: str = Field(
+        ...,
+        min_length=6,
+        title="Plan digest",
+        description="As the title of the plan's page names it; six letters or more.",
+    )
+    rejected_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the rejection.")
+    reason: str = Field(..., min_length=1, title="Reason", description="Why; whoever tries to run the plan reads it.")
     config: Path | None = Field(
         None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
     )
