@@ -63,7 +63,13 @@ class Own:
         self._rules = rules
 
     def check(self, reply: httpx.Response) -> None:
-        request = reply.request
+        rule = self.check_request(reply.request)
+        assert reply.status_code in rule.replies, f"{reply.status_code} is no reply to {rule.path}: {reply.text[:200]}"
+        schema = rule.replies[reply.status_code]
+        if schema is not None:
+            jsonschema.validate(reply.json(), schema)
+
+    def check_request(self, request: httpx.Request) -> Rule:
         rule = self._rule(request)
         _check_query(dict(request.url.params.multi_items()), rule.query)
         if rule.body is None:
@@ -71,10 +77,7 @@ class Own:
         else:
             assert request.headers["content-type"] == "application/json"
             jsonschema.validate(json.loads(request.content), rule.body)
-        assert reply.status_code in rule.replies, f"{reply.status_code} is no reply to {rule.path}: {reply.text[:200]}"
-        schema = rule.replies[reply.status_code]
-        if schema is not None:
-            jsonschema.validate(reply.json(), schema)
+        return rule
 
     def _rule(self, request: httpx.Request) -> Rule:
         action = request.url.params.get("api_action", "")

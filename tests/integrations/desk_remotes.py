@@ -19,7 +19,7 @@ from integrations.pendo import Pendo
 from integrations.replies import CapabilityManifest
 from integrations.statuspage import Statuspage
 from integrations.zendesk import Zendesk
-from recovery.desk.ports import BoardTaskDraft, CustomerTicketDraft, PageDraft, StatusDraft
+from recovery.desk.ports import Attachment, BoardTaskDraft, CustomerTicketDraft, PageDraft, StatusDraft
 from recovery.model import OpenAttempt, WriteResult
 
 Remote: TypeAlias = Callable[[httpx.Request], httpx.Response]
@@ -67,6 +67,8 @@ def zendesk_remote(request: httpx.Request) -> httpx.Response:
     match request.method, path:
         case "POST", "/api/v2/tickets":
             return reply(201, {"ticket": TICKET})
+        case "POST", "/api/v2/uploads":
+            return reply(201, {"upload": {"token": "t1"}})
         case "PUT", "/api/v2/tickets/update_many":
             return reply(200, {"job_status": {"id": "job1", "status": "queued"}})
         case "PUT", "/api/v2/tickets/7":
@@ -252,6 +254,9 @@ def statuspage_client(bench: Any, remote: Remote, **proven: bool) -> tuple[Statu
 # ---- writes --------------------------------------------------------------------------------------------------------
 
 
+FILE = Attachment("card.html", "text/html", b"<p>card</p>")
+
+
 def ticket_draft(text: str = "Your mail is late.") -> CustomerTicketDraft:
     return CustomerTicketDraft(MARKER, text[:200], text, "Ann", "ann@example.org", "urgent", ("outage",))
 
@@ -294,6 +299,13 @@ WRITES: dict[str, Write] = {
             ["7", "8"], text, public=False, marker=MARKER, attempt=a, priority="urgent", add_tags=["outage"]
         ),
         "job1",
+        "PUT",
+    ),
+    "zendesk.comment (with a file)": Write(
+        zendesk_client,
+        zendesk_remote,
+        lambda c, a, text: c.comment("7", text, public=True, marker=MARKER, attempt=a, files=[FILE]),
+        "7",
         "PUT",
     ),
     "pagerduty.trigger": Write(

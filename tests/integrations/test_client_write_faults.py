@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from remote_bench import Bench
+from remote_bench import Bench, open_attempt
 
 from integrations.dashboard import DashboardClient
 from integrations.jira import JiraClient
 from integrations.pro2 import Pro2Client
+from integrations.pro2_probes import Pro2Probes
 from integrations.slack import SlackClient
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult
 from recovery.ports import TicketDraft
@@ -48,6 +50,10 @@ def pro2(bench: Bench) -> Pro2Client:
     return Pro2Client(bench.transport, "America/New_York")
 
 
+def probes(bench: Bench) -> Pro2Probes:
+    return Pro2Probes(bench.transport, bench.transport, "UTC")
+
+
 def dashboard(bench: Bench) -> DashboardClient:
     return DashboardClient(bench.transport)
 
@@ -74,8 +80,11 @@ WRITES = {
     ),
     "pro2.create_tag": Write(pro2, lambda c, a: c.create_tag("x", a), {"tag": {"id": "3"}}, "3"),
     "pro2.add_tag": Write(pro2, lambda c, a: c.add_tag("1", "3", a), {"contactTag": {"id": 4}}, "4"),
+    "pro2_probes.delete_draft": Write(
+        probes, lambda c, a: c.delete_draft("7", a), {"succeeded": 1}, "7", [{"succeeded": 0}], True
+    ),
     "pro2.remove_tag": Write(pro2, lambda c, a: c.remove_tag("4", a), {}, "4", empty_is_good=True, gone_is_good=True),
-    "dashboard.stop": Write(
+    "dashboard.stop_run": Write(
         dashboard,
         lambda c, a: c.stop_run("r1", a),
         {"result": "accepted"},
@@ -85,7 +94,7 @@ WRITES = {
     "dashboard.reprocess": Write(dashboard, lambda c, a: c.reprocess("r1", a), STARTED, "r9"),
     "dashboard.run_now": Write(dashboard, lambda c, a: c.run_now("d1", a), STARTED, "r9"),
     "dashboard.repeat": Write(dashboard, lambda c, a: c.repeat("d1", a), STARTED, "r9"),
-    "dashboard.import": Write(dashboard, lambda c, a: c.import_list(5, ["t"], {}, True, a), STARTED, "r9"),
+    "dashboard.import_list": Write(dashboard, lambda c, a: c.import_list(5, ["t"], {}, True, a), STARTED, "r9"),
     "jira.file": Write(jira, lambda c, a: c.file(DRAFT, a), {"id": "1", "key": "INC-1", "self": "x"}, "INC-1"),
     "jira.comment": Write(jira, lambda c, a: c.comment("INC-1", ["x"], MARKER, a), {"id": "77"}, "77"),
     "jira.link": Write(
@@ -119,7 +128,32 @@ def failing(error: Exception) -> Callable[[httpx.Request], httpx.Response]:
     return fail
 
 
+class Drip(httpx.AsyncByteStream):
+    """A body that never comes to its end."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.01)
+
+
+class BrokenOff(httpx.AsyncByteStream):
+    """A body that ends in a reset, after its effect."""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield b'{"id": "9'
+        raise httpx.ReadError("reset")
+
+
+def streaming(body: type[httpx.AsyncByteStream]) -> Callable[[httpx.Request], httpx.Response]:
+    return lambda request: httpx.Response(200, stream=body())
+
+
 FAULTS = {
+    "slow drip": (streaming(Drip), UNKNOWN),
+    "reset in the middle": (streaming(BrokenOff), UNKNOWN),
+    "proven 429": (answer(429, {"message": "x"}, retry_after="3"), NOT_APPLIED),
+    "proven 429 bare": (answer(429), NOT_APPLIED),
     "connection refused": (failing(httpx.ConnectError("x")), NOT_APPLIED),
     "no connection in time": (failing(httpx.ConnectTimeout("x")), NOT_APPLIED),
     "reset": (failing(httpx.ReadError("x")), UNKNOWN),
@@ -170,8 +204,9 @@ def bench_for(remote: Callable[[httpx.Request], httpx.Response], **options: Any)
 @pytest.mark.parametrize("name", WRITES)
 async def test_each_fault_of_each_write_has_its_class_after_one_request(name: str, fault: str) -> None:
     write, (remote, outcome) = WRITES[name], FAULTS[fault]
-    bench = bench_for(remote)
-    result = await write.call(write.make(bench), bench.attempt())
+    bench = bench_for(remote, limited_before_execute=fault.startswith("proven"))
+    seconds = 0.06 if fault == "slow drip" else 30.0
+    result = await write.call(write.make(bench), open_attempt(bench.clock, seconds=seconds))
     assert result.outcome is expected(write, fault, outcome), result
     assert len(writes_of(bench)) == 1
     assert CANARY not in repr(result)

@@ -94,7 +94,7 @@ CASES = [
 
 def struck(write: Write, fault: Remote, log: list[httpx.Request]) -> Remote:
     def answer(request: httpx.Request) -> httpx.Response:
-        if request.method == "GET":
+        if request.method == "GET" or request.url.path.endswith("/uploads"):
             return write.remote(request)
         log.append(request)
         return fault(request)
