@@ -72,6 +72,8 @@ class Waits:
     """Between the durable intent and the first byte."""
     write_deadline: float = 30.0
     """A write without a reply is unknown after this."""
+    read: float = 60.0
+    """One try of a read must have come to its end after this; silence is noticed after half of it at the latest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ class _WaitsFile(Strict):
     lease_seconds: float = Field(default=_WAITS.lease, gt=0)
     send_within_seconds: float = Field(default=_WAITS.send_within, gt=0)
     write_deadline_seconds: float = Field(default=_WAITS.write_deadline, gt=0)
+    read_seconds: float = Field(default=_WAITS.read, gt=0)
 
 
 class _LimitsFile(Strict):

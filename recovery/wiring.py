@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from integrations.absent import NoDashboard, NoTessitura
 from integrations.assisted import Assistance, AssistedDashboard, check_reading
 from integrations.dashboard import DashboardClient
-from integrations.http import Sockets, Transport
+from integrations.http import Sockets, Timeouts, Transport
 from integrations.jira import JiraClient
 from integrations.pro2 import Pro2Client
 from integrations.pro2_probes import Pro2Probes, Unhurried
@@ -107,7 +107,8 @@ async def open_systems(
         gate = rate_gate(settings, clock, ledger, tell)
         chosen = [a for a in settings.accounts if not names or a.name in names]
         proofs = await load_proofs(ledger, System.PRO2.value, {a.name: a.proven_by or a.name for a in chosen})
-        make = _Maker(settings, clock, sockets, gate, ledger, proofs)
+        timeouts = Timeouts(read=policy.waits.read / 2, total=policy.waits.read)
+        make = _Maker(settings, clock, sockets, gate, ledger, proofs, timeouts)
         yield Systems(
             settings,
             policy,
@@ -261,6 +262,7 @@ class _Maker:
     gate: RateGate
     ledger: Ledger
     proofs: Mapping[str, Proofs] = field(default_factory=dict)
+    timeouts: Timeouts = Timeouts()
 
     @property
     def keep(self) -> Keep:
@@ -371,6 +373,7 @@ class _Maker:
             clock=self.clock,
             gate=gate or self.gate,
             keep=self.keep,
+            timeouts=self.timeouts,
             limited_before_execute=limited_before_execute,
             secrets=(secret,),
         )

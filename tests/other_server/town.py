@@ -10,7 +10,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -265,10 +265,10 @@ def build_lyceum(town: Town) -> None:
 
 
 @contextmanager
-def served() -> Iterator[Town]:
+def served(*builds: Callable[[Town], None]) -> Iterator[Town]:
     """All servers on one loopback port, in a thread of this process, so that a test reads their journals."""
     town = Town()
-    for build in (build_saga, build_harbour, build_lyceum):
+    for build in builds or (build_saga, build_harbour, build_lyceum):
         build(town)
 
     async def handle(request: Request) -> Response:
@@ -276,9 +276,9 @@ def served() -> Iterator[Town]:
         raw = request.scope["raw_path"].decode().split(f"/{system}/{account}/", 1)[1]
         text = await request.body()
         body = json.loads(text) if text else {}
-        held = town.accounts[account].get("trouble", {}).get(system)
-        if held is not None:
-            return await held(request)
+        trouble = town.accounts[account].get("trouble", {}).get(system)
+        if trouble is not None and (answer := await trouble(request)) is not None:
+            return answer
         return town.accounts[account][system].answer(request, raw if system == "bridge" else path, body)
 
     methods = ["GET", "POST", "PUT", "DELETE"]
@@ -316,7 +316,7 @@ waves = [100]
 """
 
 
-def write_config(town: Town, folder: Path) -> Path:
+def write_config(town: Town, folder: Path, waits: str = "") -> Path:
     """What an operator would write: where each system is, and nothing else."""
     offset = (town.clock() - datetime.now(UTC)).total_seconds()
     lines = ["[rehearsal]", f"clock_offset_seconds = {offset}"]
@@ -334,7 +334,7 @@ def write_config(town: Town, folder: Path) -> Path:
     head = ['marker_key = { file = "marker" }', f'playbook_file = "{REPO / "config/playbooks/process-failure.toml"}"']
     head += ['kill_file = "STOP"', "[ledger]", 'url = "sqlite:///book.db"', 'state_dir = "state"']
     (folder / "marker").write_text("any long random text, kept for good")
-    (folder / "policy.toml").write_text(POLICY)
+    (folder / "policy.toml").write_text(POLICY.replace("[limits]", f"{waits}\n[limits]"))
     (folder / "allclear.toml").write_text("\n".join(head + lines) + "\n")
     return folder / "allclear.toml"
 
