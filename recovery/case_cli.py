@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+from recovery.cli_options import NO_NAMES, App, By, Config, run_to_exit
 
 if TYPE_CHECKING:
     from recovery.case_commands import Where
@@ -16,27 +17,19 @@ Exit codes: 0 the case is clear (or the command has nothing to wait for), 1 fail
 3 a person is waited for: the answer says whom for, and with which command to go on.
 """
 
-case_app = typer.Typer(
+case_app = App(
     help="Plays a playbook for one complaint: asks for what is missing, runs every check, names every cause, answers "
     "the client or escalates with a complete package, and keeps the evidence.",
     epilog=EPILOG,
-    rich_markup_mode=None,
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Config = Annotated[
-    Optional[Path],  # noqa: UP045 # typer reads this form on every Python it supports
-    typer.Option("--config", "-c", help="The configuration (else ALLCLEAR_CONFIG, else config/allclear.toml)."),
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/json-case.md) and nothing else.")]
-By = Annotated[str, typer.Option("--by", help="Your name; it is recorded.")]
 Ref = Annotated[str, typer.Argument(help="The case, or how its reference begins.")]
 Stage = Annotated[str, typer.Argument(help="The playbook's stage.")]
 Fields = Annotated[list[str], typer.Option("--field", help="A field of the intake, name=value; may be repeated.")]
 Shot = Annotated[Optional[Path], typer.Option("--file", help="A screenshot: PNG, JPEG, PDF or text.")]  # noqa: UP045 # typer
 Note = Annotated[str, typer.Option("--note", help="For colleagues; the client never sees it.")]
-NO_NAMES: list[str] = []
 
 
 @case_app.command("open")
@@ -70,7 +63,7 @@ def open_(
         fields = commands.fields_of(named, field)
         return await commands.open_(commands.Where(config, as_json), playbook, account, fields, by, check)
 
-    _run(run, as_json)
+    run_to_exit(run, as_json)
 
 
 @case_app.command()
@@ -87,7 +80,7 @@ def give(ref: Ref, by: By, field: Fields = NO_NAMES, config: Config = None, as_j
         fields = commands.fields_of({}, field)
         return await commands.do(commands.Where(config, as_json), ref, "give", fields, by)
 
-    _run(run, as_json)
+    run_to_exit(run, as_json)
 
 
 @case_app.command()
@@ -111,7 +104,7 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery import case_commands as commands
 
-    _run(lambda: commands.list_(commands.Where(config, as_json)), as_json)
+    run_to_exit(lambda: commands.list_(commands.Where(config, as_json)), as_json)
 
 
 @case_app.command()
@@ -148,7 +141,7 @@ def attest(
         upload = commands.read_upload(file)
         return await commands.do(commands.Where(config, as_json), ref, "attest", check, choice, by, statement, upload)
 
-    _run(run, as_json)
+    run_to_exit(run, as_json)
 
 
 @case_app.command()
@@ -176,7 +169,7 @@ def attach(
             commands.Where(config, as_json), ref, "attach", check, slot, title or file.name, by, content
         )
 
-    _run(run, as_json)
+    run_to_exit(run, as_json)
 
 
 @case_app.command()
@@ -381,17 +374,11 @@ def export(
     """
     from recovery import case_commands as commands
 
-    _run(lambda: commands.export(commands.Where(config, as_json), ref, output), as_json)
+    run_to_exit(lambda: commands.export(commands.Where(config, as_json), ref, output), as_json)
 
 
 def _step(config: Path | None, as_json: bool, ref: str, step: str, *values: Any) -> None:
     from recovery import case_commands as commands
 
     where: Where = commands.Where(config, as_json)
-    _run(lambda: commands.do(where, ref, step, *values), as_json)
-
-
-def _run(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool) -> None:
-    from recovery.terminal import run_command
-
-    raise typer.Exit(run_command(command, as_json=as_json))
+    run_to_exit(lambda: commands.do(where, ref, step, *values), as_json)

@@ -10,7 +10,7 @@ import typer
 
 from recovery import cli_recovery, cli_servers, cli_standing
 from recovery.case_cli import case_app
-from recovery.cli_options import App, Config, NoColor, run
+from recovery.cli_options import App, Config, NoColor, run_to_exit
 from recovery.incident_cli import incident_app
 from recovery.task_cli import task_app
 
@@ -79,7 +79,7 @@ def where_things_stand(
     if context.invoked_subcommand is None:
         from recovery import standing_commands
 
-        run(lambda: standing_commands.status(config, as_json=False, watch=False, gentle=True))
+        run_to_exit(lambda: standing_commands.status(config, as_json=False, watch=False, gentle=True))
 
 
 def main() -> None:

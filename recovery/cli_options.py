@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
 
 import typer
+from typer.core import TyperGroup
 
 NO_NAMES: list[str] = []
+LONGEST_SUMMARY = 300
 
 Config = Annotated[
     Optional[Path],  # noqa: UP045 # typer reads this form on every Python it supports
@@ -39,11 +41,21 @@ NoColor = Annotated[bool, typer.Option("--no-color", help="No colours (NO_COLOR 
 NoProgress = Annotated[bool, typer.Option("--quiet", "-q", help="No progress (this command shows none).")]
 
 
+class Group(TyperGroup):
+    """A group whose list of commands shows their first sentence whole, wrapped instead of cut."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Writes the list."""
+        named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(n, c.get_short_help_str(LONGEST_SUMMARY)) for n, c in named if c and not c.hidden])
+
+
 class App(typer.Typer):
     """A Typer with plain help, whose commands all take --quiet and --no-color: a script may pass them to any."""
 
     def __init__(self, **kwargs: Any) -> None:
-        plain = {"rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
+        plain = {"cls": Group, "rich_markup_mode": None, "context_settings": {"help_option_names": ["-h", "--help"]}}
         super().__init__(**{**plain, **kwargs})
 
     def command(self, name: str | None = None, **kwargs: Any) -> Callable[[Any], Any]:
@@ -74,7 +86,7 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     return called
 
 
-def run(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool = False) -> NoReturn:
+def run_to_exit(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool = False) -> NoReturn:
     """Runs a command; an error becomes one sentence, what to do, and its exit code."""
     from recovery.terminal import run_command
 

@@ -26,7 +26,7 @@ from recovery.cli_options import (
     Start,
     Wave,
     Without,
-    run,
+    run_to_exit,
 )
 
 
@@ -51,7 +51,7 @@ def audit(
     from recovery import command_input, commands
 
     where = command_input.Where(config, start, end, last, tuple(account), incident)
-    run(lambda: commands.audit(where, as_json=as_json, quiet=quiet), as_json)
+    run_to_exit(lambda: commands.audit(where, as_json=as_json, quiet=quiet), as_json)
 
 
 def plan(
@@ -83,7 +83,7 @@ def plan(
 
     where = command_input.Where(config, start, end, last, tuple(account), incident)
     part = command_input.Part(tuple(only), tuple(without), tuple(kind), most, wave)
-    run(lambda: commands.plan(where, part, as_json=as_json, quiet=quiet), as_json)
+    run_to_exit(lambda: commands.plan(where, part, as_json=as_json, quiet=quiet), as_json)
 
 
 def approve(
@@ -107,7 +107,7 @@ def approve(
     from recovery import command_input, commands
 
     consent = command_input.Consenting(digest, by, recipients, accept_caveat, tuple(item), reason)
-    run(lambda: commands.approve(config, consent, as_json=as_json), as_json)
+    run_to_exit(lambda: commands.approve(config, consent, as_json=as_json), as_json)
 
 
 def recover(
@@ -147,7 +147,7 @@ def recover(
     where = command_input.Where(config, start, end, last, tuple(account), incident)
     part = command_input.Part(tuple(only), tuple(without), tuple(kind), most, wave)
     how = command_input.How(digest, by, yes, dry_run, report)
-    run(
+    run_to_exit(
         lambda: recorded(lambda: commands.recover(where, part, how, as_json=as_json, quiet=quiet)),
         as_json,
     )
@@ -170,7 +170,7 @@ def report(
     """
     from recovery import commands
 
-    run(lambda: commands.report(config, output, digest, as_json=as_json, quiet=quiet), as_json)
+    run_to_exit(lambda: commands.report(config, output, digest, as_json=as_json, quiet=quiet), as_json)
 
 
 async def recorded(work: Callable[[], Coroutine[Any, Any, int]]) -> int:

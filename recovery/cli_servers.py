@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recovery.cli_options import AsJson, Config, Quiet, run
+from recovery.cli_options import AsJson, Config, Quiet, run_to_exit
 
 
 def webhooks(
@@ -24,7 +24,7 @@ def webhooks(
     """
     from recovery import webhook_server
 
-    run(lambda: webhook_server.webhooks(config, host, port, quiet=quiet))
+    run_to_exit(lambda: webhook_server.webhooks(config, host, port, quiet=quiet))
 
 
 def sandbox(
@@ -42,7 +42,7 @@ def sandbox(
     """
     from recovery import demo as demo_module
 
-    run(lambda: demo_module.sandbox(root, scenario, as_json=as_json), as_json)
+    run_to_exit(lambda: demo_module.sandbox(root, scenario, as_json=as_json), as_json)
 
 
 def demo(
@@ -58,4 +58,4 @@ def demo(
     """
     from recovery import demo as demo_module
 
-    run(lambda: demo_module.demo(root, scenario, as_json=as_json), as_json)
+    run_to_exit(lambda: demo_module.demo(root, scenario, as_json=as_json), as_json)

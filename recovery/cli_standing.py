@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recovery.cli_options import NO_NAMES, Accounts, AsJson, By, Config, Quiet, Reason, run
+from recovery.cli_options import NO_NAMES, Accounts, AsJson, By, Config, Quiet, Reason, run_to_exit
 
 
 def status(
@@ -22,7 +22,7 @@ def status(
     """
     from recovery import standing_commands
 
-    run(lambda: standing_commands.status(config, as_json=as_json, watch=watch), as_json)
+    run_to_exit(lambda: standing_commands.status(config, as_json=as_json, watch=watch), as_json)
 
 
 def hold(
@@ -37,7 +37,7 @@ def hold(
     """
     from recovery import standing_commands
 
-    run(lambda: standing_commands.held(config, as_json=as_json), as_json)
+    run_to_exit(lambda: standing_commands.held(config, as_json=as_json), as_json)
 
 
 def answer(
@@ -56,7 +56,7 @@ def answer(
     """
     from recovery import standing_commands
 
-    run(lambda: standing_commands.answer(config, item, choice, by, reason, as_json=as_json), as_json)
+    run_to_exit(lambda: standing_commands.answer(config, item, choice, by, reason, as_json=as_json), as_json)
 
 
 def explain(
@@ -72,7 +72,7 @@ def explain(
     """
     from recovery import standing_commands
 
-    run(lambda: standing_commands.explain(config, item, as_json=as_json), as_json)
+    run_to_exit(lambda: standing_commands.explain(config, item, as_json=as_json), as_json)
 
 
 def kill(
@@ -92,7 +92,7 @@ def kill(
     """
     from recovery import standing_commands
 
-    run(lambda: standing_commands.kill(config, by, reason, clear, as_json=as_json), as_json)
+    run_to_exit(lambda: standing_commands.kill(config, by, reason, clear, as_json=as_json), as_json)
 
 
 def watch(
@@ -113,7 +113,7 @@ def watch(
     """
     from recovery import standing_commands
 
-    run(lambda: standing_commands.watch(config, every, as_json=as_json, quiet=quiet), as_json)
+    run_to_exit(lambda: standing_commands.watch(config, every, as_json=as_json, quiet=quiet), as_json)
 
 
 def doctor(
@@ -138,5 +138,5 @@ def doctor(
     from recovery import checkup, standing_commands
 
     if prove:
-        run(lambda: checkup.show_proofs(config, prove, by, as_json=as_json), as_json)
-    run(lambda: standing_commands.doctor(config, tuple(account), as_json=as_json), as_json)
+        run_to_exit(lambda: checkup.show_proofs(config, prove, by, as_json=as_json), as_json)
+    run_to_exit(lambda: standing_commands.doctor(config, tuple(account), as_json=as_json), as_json)

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from recovery.cli_options import App
 from recovery.incident_intake_cli import intake_app
 
-incident_app = typer.Typer(
+incident_app = App(
     name="incident",
     help="The incident desk: declare, tell customers, keep the clocks, draft the root-cause analysis.",
     no_args_is_help=True,
-    rich_markup_mode=None,
 )
 incident_app.add_typer(intake_app)
 

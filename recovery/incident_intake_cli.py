@@ -8,7 +8,9 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-intake_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+from recovery.cli_options import App
+
+intake_app = App(no_args_is_help=True)
 
 Config = Annotated[Optional[Path], typer.Option("--config", "-c", help="The configuration.")]  # noqa: UP045 # typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated
 
 import typer
 
-task_app = typer.Typer(
+from recovery.cli_options import App, AsJson, By, Config, run_to_exit
+
+task_app = App(
     name="task",
     help="Assisted mode: what a named person does on the Integrated Dashboard, one task, one person, one click.",
     no_args_is_help=True,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 Key = Annotated[str, typer.Argument(help="The task's key, or the beginning of it.")]
-By = Annotated[str, typer.Option("--by", help="Your name; it is recorded.")]
-Config = Annotated[
-    Optional[Path],  # noqa: UP045 # typer reads this form on every Python it supports
-    typer.Option("--config", "-c", help="The configuration (else ALLCLEAR_CONFIG, else config/allclear.toml)."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Why = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 
 
@@ -40,7 +33,7 @@ def list_tasks(
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.list_tasks(config, every, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.list_tasks(config, every, as_json=as_json), as_json)
 
 
 @task_app.command()
@@ -53,7 +46,7 @@ def show(key: Key, config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.show(config, key, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.show(config, key, as_json=as_json), as_json)
 
 
 @task_app.command()
@@ -66,7 +59,7 @@ def claim(key: Key, by: By, config: Config = None, as_json: AsJson = False) -> N
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.move(config, "claim", key, by, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.move(config, "claim", key, by, as_json=as_json), as_json)
 
 
 @task_app.command("about-to-click")
@@ -79,7 +72,7 @@ def about_to_click(key: Key, by: By, config: Config = None, as_json: AsJson = Fa
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.move(config, "about_to_click", key, by, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.move(config, "about_to_click", key, by, as_json=as_json), as_json)
 
 
 @task_app.command()
@@ -100,7 +93,7 @@ def done(
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.done(config, key, by, evidence, run, note, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.done(config, key, by, evidence, run, note, as_json=as_json), as_json)
 
 
 @task_app.command("not-done")
@@ -113,7 +106,7 @@ def not_done(key: Key, by: By, reason: Why, config: Config = None, as_json: AsJs
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.move(config, "not_done", key, by, reason, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.move(config, "not_done", key, by, reason, as_json=as_json), as_json)
 
 
 @task_app.command("not-sure")
@@ -126,7 +119,7 @@ def not_sure(key: Key, by: By, reason: Why = "", config: Config = None, as_json:
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.move(config, "not_sure", key, by, reason, as_json=as_json), as_json)
+    run_to_exit(lambda: task_commands.move(config, "not_sure", key, by, reason, as_json=as_json), as_json)
 
 
 @task_app.command()
@@ -145,10 +138,4 @@ def read(
     """
     from recovery import task_commands
 
-    _run(lambda: task_commands.read(config, file, account, by, as_json=as_json), as_json)
-
-
-def _run(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool) -> None:
-    from recovery.terminal import run_command
-
-    raise typer.Exit(run_command(command, as_json=as_json))
+    run_to_exit(lambda: task_commands.read(config, file, account, by, as_json=as_json), as_json)

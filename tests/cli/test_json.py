@@ -175,7 +175,7 @@ def documented():
     return found
 
 
-OPEN = ("audit.counts.", "status.counts.", "demo.oracle.", "sandbox.window.")
+OPEN = ("audit.counts.", "status.counts.", "status.desk.", "demo.oracle.", "sandbox.window.")
 """Objects whose keys are data; docs/json.md names them with a star."""
 
 
