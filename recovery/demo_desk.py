@@ -156,7 +156,7 @@ class DeskPlay:
         down = next((d for e, d in incident.delivered.items() if "@expiry-" in e), None)
         when = f"down at {iso(down.at)}" if down else "STILL UP"
         self.say("\n   An hour passes on the estate's clock.")
-        self.say(f"   The last notice was due to come down at {iso(due) if due else '-'}: {when}.")
+        self._wrapped(f"The last notice was due to come down at {iso(due) if due else '-'}: {when}.", "   ")
         waiting = effects_for(incident, office.clock.now(), desk.desk)
         self.done = down is not None and not waiting
         for effect in waiting:

@@ -88,6 +88,7 @@ def report(
     email: Annotated[str, typer.Option("--email", help="Where to answer.")] = "",
     text: Annotated[str, typer.Option("--text", help="What the customer wrote.")] = "",
     ticket: Annotated[str, typer.Option("--ticket", help="The customer ticket it came with, if any.")] = "",
+    received: Annotated[str, typer.Option("--received", help="When it came in, if not now.")] = "",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -97,12 +98,9 @@ def report(
 
       allclear incident report inc-1 --report mail-77 --account harbor --subject "Nothing was sent"
     """
-    from datetime import UTC, datetime
-
     from recovery import incident_commands as desk
-    from recovery.desk.incident import Report
 
-    given = Report(report_ref, account, customer, email, subject, text or subject, datetime.now(UTC), ticket)
+    given = desk.Reported(report_ref, account, customer, email, subject, text or subject, ticket, received)
     _run(lambda: desk.report(config, ref, given, as_json=as_json), as_json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -52,6 +52,20 @@ class Saying:
     planned: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A customer's report as written on the command line."""
+
+    ref: str
+    account: str
+    customer: str
+    email: str
+    subject: str
+    text: str
+    ticket_ref: str
+    received: str
+
+
 @asynccontextmanager
 async def open_office(config: Path | None, quiet: bool) -> AsyncIterator[tuple[DeskSystems, IncidentOffice]]:
     """The desk of the configuration, with its counter."""
@@ -86,22 +100,17 @@ async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
         return await deliver_and_show(desk, office, incident.ref, as_json)
 
 
-async def report(config: Path | None, ref: str, given: Report, *, as_json: bool) -> int:
+async def report(config: Path | None, ref: str, given: Reported, *, as_json: bool) -> int:
     """`allclear incident report`: one customer's report, with its ticket or without."""
     async with open_office(config, as_json) as (desk, office):
         now = desk.systems.clock.now()
+        came = parse_moment(given.received, now) if given.received else now
+        if came > now:
+            raise UsageError("A report cannot come in in the future.", "Check --received and its zone.")
         named = Report(
-            given.ref,
-            given.account,
-            given.customer,
-            given.email,
-            given.subject,
-            given.text,
-            now,
-            given.ticket_ref,
-            given.ticket_url,
+            given.ref, given.account, given.customer, given.email, given.subject, given.text, came, given.ticket_ref
         )
-        await office.step(ref, lambda _i: [rules.add_report("allclear", named, now)])
+        await office.step(ref, lambda i: [] if i.report(named.ref) else [rules.add_report("allclear", named, now)])
         return await deliver_and_show(desk, office, ref, as_json)
 
 
@@ -261,8 +270,6 @@ async def promises(config: Path | None, days: float, *, as_json: bool) -> int:
         start = now - timedelta(days=days)
         rows = sla_report(desk.desk, await office.incidents(), start, now, now)
         if as_json:
-            from dataclasses import asdict
-
             plain = [{k: str(v) if v is not None else None for k, v in asdict(r).items()} for r in rows]
             print_json({"schema": "allclear.sla/1", "rows": plain, "exit_code": 0})
         else:
@@ -304,7 +311,7 @@ async def _show(desk: DeskSystems, office: IncidentOffice, ref: str, told: Seque
             {"event": r.event, "about": r.about, "result": r.result} for r in p1_results(desk.desk, incident)
         ],
         "replies": list(flagged_replies(incident)),
-        "tasks": [t.title for t in tasks_for(desk.desk, incident)],
+        "tasks": [{**asdict(t), "due_at": iso(t.due_at) if t.due_at else None} for t in tasks_for(desk.desk, incident)],
         "done_now": [_told_view(t) for t in told],
         "timeline": [{"at": iso(e.at), "by": e.by, "what": e.kind} for e in incident.timeline],
         "exit_code": code,
@@ -331,8 +338,15 @@ def _lines(view: View) -> list[str]:
     lines += [f"  OPEN     {row['effect']}: {row['reason']}" for row in view["open"]]
     lines += [f"  REPLIED  {name}: the customer wrote again and has no answer yet" for name in view["replies"]]
     lines += [f"  unlinked {name}" for name in view["unlinked"]]
-    lines += [f"  task     {text}" for text in view["tasks"]]
-    return lines
+    return [*lines, *(line for task in view["tasks"] for line in _task_lines(task))]
+
+
+def _task_lines(task: View) -> list[str]:
+    """A task with what a person needs for it: its name for `update --task`, the place, and the text to copy."""
+    due = f", due {task['due_at']}" if task["due_at"] else ""
+    lines = [f"  task     {task['title']}{due}  [{task['ref']}]"]
+    lines += [f"             {task['link']}"] if task["link"] else []
+    return lines + [f"             | {line}" for line in task["text"].splitlines()]
 
 
 def _severity(word: str) -> Severity:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from recovery.desk_standing import desk_lines, desk_view
 from recovery.model import ItemOutcome, iso
 from recovery.report_words import both_times
 from recovery.settings import Settings
@@ -24,6 +25,7 @@ async def standing_view(settings: Settings) -> View:
         stale = await ledger.stale_actions()
         killed = kill_switch(settings)() or await ledger.killed()
         zones = {a.time_zone for a in settings.accounts}
+        now = SystemClock(checked_offset(settings)).now()
         view: View = {
             "schema": "allclear.status/1",
             "accounts": [a.name for a in settings.accounts],
@@ -47,11 +49,12 @@ async def standing_view(settings: Settings) -> View:
             "held": len(held),
             "open": len(open_items),
             "unsettled_actions": len(stale),
+            "desk": await desk_view(settings, ledger, now),
             "next": "",
             "exit_code": 3 if held or open_items else 0,
         }
         taken_up = await ledger.items(plan=plan.digest) if plan else ()
-        view["next"] = _next(view, len(taken_up), SystemClock(checked_offset(settings)).now())
+        view["next"] = _next(view, len(taken_up), now)
         return view
     finally:
         await ledger.close()
@@ -74,6 +77,9 @@ def _next(view: View, items_of_plan: int, now: datetime) -> str:
         return _next_for_plan(plan, now)
     if view["held"]:
         return "`allclear hold` shows what waits for a person."
+    late = next((i["ref"] for i in view["desk"]["incidents"] if any(c["state"] == "overdue" for c in i["clocks"])), "")
+    if late:
+        return f"`allclear incident show {late}`: a promised time is over."
     return "Nothing waits." if plan else "`allclear audit --last 6h` looks for misses."
 
 
@@ -111,6 +117,7 @@ def standing_lines(view: View) -> list[str]:
         ]
     lines += [
         f"items        {view['held']} held, {view['open']} open, {view['unsettled_actions']} actions unsettled",
+        *desk_lines(view["desk"]),
         f"next         {view['next']}",
     ]
     return lines

@@ -65,7 +65,8 @@ def table(told: dict[str, Any]) -> str:
         shown = (
             ", ".join(f"{n} {word}" for word, n in value.items()) or "-" if isinstance(value, dict) else f"{value:,}"
         )
-        lines.append(f"  {name.replace('_', ' '):<34}{shown:>44}")
+        room = max(44, len(shown))
+        lines.append(f"  {name.replace('_', ' '):<{78 - room}}{shown:>{room}}"[:WIDTH])
     lines.append("-" * WIDTH)
     for complaint in told["complaints"]:
         place = "/".join(part for part in (complaint["account"], complaint["object"]) if part)

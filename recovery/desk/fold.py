@@ -25,7 +25,7 @@ from recovery.desk.incident import (
     SeverityChange,
     Signature,
 )
-from recovery.desk.ports import StreamEvent
+from recovery.desk.journal import StreamEvent
 from recovery.desk.settings import Phase, Scope
 from recovery.desk.sla_settings import Severity
 

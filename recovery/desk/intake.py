@@ -14,9 +14,10 @@ from typing import Any, cast
 from recovery.act import IT_HAPPENED
 from recovery.desk import mailbox, notice, rules
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
+from recovery.desk.journal import StreamEvent
 from recovery.desk.mailbox import Request
 from recovery.desk.office import CHOICES, IncidentOffice
-from recovery.desk.ports import IncomingMail, MailSource, StreamEvent
+from recovery.desk.ports import IncomingMail, MailSource
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla_settings import Severity

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from recovery.desk.fold import fold
 from recovery.desk.incident import Change, Incident, stream_of
-from recovery.desk.ports import Journal
+from recovery.desk.journal import Journal
 from recovery.errors import UsageError
 
 
