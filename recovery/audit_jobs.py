@@ -22,6 +22,7 @@ from recovery.testify import (
     MARKER,
     TESSITURA_LIST,
     log_testimony,
+    run_saw,
     unreadable,
 )
 
@@ -106,7 +107,8 @@ class JobReader(Reader):
             ]
             if gap is not None:
                 heard += [gap[0], *self._our_import(slot, log, gap[0])]
-            evidence.append(Evidence(slot, tuple(heard), {**facts, **(gap[1] if gap else {})}))
+            later = {"later_success": _later_success(slot, own)}
+            evidence.append(Evidence(slot, tuple(heard), {**facts, **later, **(gap[1] if gap else {})}))
         return evidence
 
     def _our_import(self, slot: Slot, log: RunLog | Testimony, gap: Testimony) -> list[Testimony]:
@@ -189,6 +191,18 @@ class JobReader(Reader):
             return unreadable(TESSITURA_LIST, self.clock.now(), str(error)), {}
 
 
+def _later_success(slot: Slot, own: Mapping[str, Sequence[Run]]) -> str | None:
+    """When a later scheduled run of the same thing succeeded; whoever that one selected would be selected again."""
+    ends = [
+        run.started_at
+        for runs in own.values()
+        for run in runs
+        if run.started_at is not None and run.started_at > slot.due_at and run.requested_by not in BY_HAND
+        if run_saw(run) is Saw.WORKED and run.scheduled_for != slot.due_at
+    ]
+    return iso(max(ends)) if ends else None
+
+
 def _explained(run: Run, moment: datetime, due: Sequence[datetime]) -> bool:
     """Whether a due time of the window already speaks for the run, as `testify` matches them."""
     if run.scheduled_for is not None and run.requested_by not in BY_HAND:
@@ -211,5 +225,6 @@ def _definition_facts(definition: Definition) -> Facts:
         "tags": list(definition.tags),
         "sync_mode": definition.sync_mode,
         "automation": definition.automation_ref,
+        "trigger_type": definition.trigger_type,
         "active": definition.scheduled.active and definition.scheduled.paused_at is None,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from recovery.errors import RefusedError, UsageError
 from recovery.model import (
@@ -59,6 +60,8 @@ _RIGHT_OF_REMEDY = {
     Remedy.RUN_NOW: "run_now",
     Remedy.TAGGED_IMPORT: "imports",
 }
+# What the vendor's page calls reprocessing, kind by kind; used where the dashboard has no button for a single run.
+_OWN_BUTTON = {Kind.TRIGGER: Remedy.RUN_NOW, Kind.IMPORT: Remedy.REPEAT_IMPORT}
 _ONCE_PER_DEFINITION = frozenset({Remedy.REPROCESS, Remedy.REPEAT_IMPORT, Remedy.TAGGED_IMPORT, Remedy.RUN_NOW})
 _ACTING = _ONCE_PER_DEFINITION | {Remedy.RESEND}
 
@@ -198,18 +201,39 @@ def _decision(finding: Finding, policy: Policy, now: datetime) -> Decision:
     if row.remedy is Remedy.RESEND:
         return _resendable(row, finding, policy, now)
     facts = _facts(finding)
-    may, needed = facts.get("may"), _RIGHT_OF_REMEDY.get(row.remedy)
+    may = facts.get("may")
+    if row.remedy is Remedy.REPROCESS and finding.verdict is Verdict.FAILED and isinstance(may, list):
+        row = replace(row, remedy=_reprocess_by(kind, may))
+    needed = _RIGHT_OF_REMEDY.get(row.remedy)
     if facts.get("active") is False:
         return _held(row, "switched_off", "Someone paused or switched it off after it was due; is it still wanted?")
     if isinstance(may, list) and needed not in may:
         return _held(row, "no_right", f"The dashboard does not offer us {needed!r} for this account (R001.38).")
-    return row
+    return replace(row, why=" ".join([row.why, *_beware(finding.slot, facts, now)])) if kind is Kind.TRIGGER else row
+
+
+def _reprocess_by(kind: Kind, may: Sequence[str]) -> Remedy:
+    own = _OWN_BUTTON.get(kind)
+    return own if own and "reprocess" not in may and _RIGHT_OF_REMEDY[own] in may else Remedy.REPROCESS
+
+
+def _beware(slot: Slot, facts: Facts, now: datetime) -> list[str]:
+    """What whoever approves a trigger's second chance should know about it (R001.32)."""
+    said, zone = [], ZoneInfo(slot.time_zone)
+    day, today = slot.due_at.astimezone(zone).date(), now.astimezone(zone).date()
+    if day < today and facts.get("trigger_type") == "performance":
+        said.append(f"It was due on {day}; run now it selects the performances of {today}, which may be others.")
+    if facts.get("later_success"):
+        said.append(f"A later run succeeded at {facts['later_success']}; those it selected may enter a second time.")
+    return said
 
 
 def _resendable(row: Decision, finding: Finding, policy: Policy, now: datetime) -> Decision:
     facts = _facts(finding)
     if facts.get("type") != "single" or facts.get("series") not in ("0", "", None):
         return _held(row, "not_single", "Only single campaigns outside automations can be stopped and copied safely.")
+    if facts.get("audience") == 0:
+        return _held(row, "nobody", "Its lists and segment hold nobody now, so a copy would reach nobody.")
     if facts.get("send_amt"):
         return _held(row, "partly_sent", "Someone may have this mail already.")
     if now - finding.slot.due_at > policy.valid_for:

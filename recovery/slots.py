@@ -66,6 +66,7 @@ def moments(thing: Scheduled, start: datetime, end: datetime) -> tuple[datetime,
 
 @lru_cache(SCHEDULES_REMEMBERED)
 def _expanded(schedule: Schedule, start: datetime, end: datetime) -> tuple[datetime, ...]:
+    ZoneInfo(schedule.time_zone)  # a zone that nobody knows is named here, not by whoever shows the slot
     found = _EXPANDERS[schedule.type](schedule, start, end)
     return tuple(sorted({m.astimezone(UTC).replace(microsecond=0) for m in found}))
 

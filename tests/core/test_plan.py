@@ -256,6 +256,43 @@ def test_jobs_get_the_vendor_s_remedy_and_its_caveat(
 
 
 @pytest.mark.requirement("R001.32")
+def test_a_trigger_of_an_earlier_day_is_approved_with_the_word_that_other_performances_may_be_selected() -> None:
+    """The criteria are those of the click; a trigger of today, or of another type, gets no such word."""
+    late = a_finding(a_slot(Kind.TRIGGER, "t1", NOW - timedelta(days=1)), facts={"trigger_type": "performance"})
+    assert "which may be others" in item_of(late).reason
+    today = a_finding(a_slot(Kind.TRIGGER, "t1"), facts={"trigger_type": "performance"})
+    view = a_finding(a_slot(Kind.TRIGGER, "t1", NOW - timedelta(days=1)), facts={"trigger_type": "custom_view"})
+    assert not any("others" in item_of(f).reason for f in (today, view))
+
+
+@pytest.mark.requirement("R001.32")
+def test_a_trigger_whose_later_run_succeeded_is_approved_with_that_word() -> None:
+    item = item_of(a_finding(a_slot(Kind.TRIGGER, "t1"), facts={"later_success": "2026-11-01T07:00:00Z"}))
+    assert item.remedy is Remedy.RUN_NOW and "may enter a second time" in item.reason
+
+
+@pytest.mark.requirement("R001.38")
+def test_what_somebody_switched_off_after_it_was_due_is_asked_about() -> None:
+    item = item_of(a_finding(a_slot(Kind.IMPORT, "i1"), facts={"active": False, "may": ["repeat"]}))
+    assert (item.remedy, item.code, item.actions) == (Remedy.HOLD, "switched_off", ())
+
+
+@pytest.mark.requirement("R001.33", "R001.38")
+@pytest.mark.parametrize(("kind", "right"), [(Kind.IMPORT, "repeat"), (Kind.TRIGGER, "run_now")])
+def test_a_failed_job_gets_the_button_of_its_kind_where_a_single_run_has_none(kind: Kind, right: str) -> None:
+    failed = a_finding(a_slot(kind, "j1"), Verdict.FAILED, "full_error", {"may": [right, "stop"]})
+    assert kinds(item_of(failed)) == ["repeat_import" if right == "repeat" else right]
+    neither = a_finding(a_slot(kind, "j1"), Verdict.FAILED, "full_error", {"may": ["stop"]})
+    assert item_of(neither).code == "no_right"
+
+
+def test_a_campaign_whose_lists_hold_nobody_now_is_asked_about() -> None:
+    finding = a_missed_campaign(audience=0)
+    empty = replace(finding, evidence=replace(finding.evidence, facts={"audience": 0}))
+    assert (item_of(empty).remedy, item_of(empty).code) == (Remedy.HOLD, "nobody")
+
+
+@pytest.mark.requirement("R001.32")
 def test_run_now_reaches_people_and_cannot_be_taken_back() -> None:
     run_now = item_of(a_missed_trigger()).actions[0]
     assert (run_now.harm, run_now.reversible) == (Harm.H3, False)

@@ -255,3 +255,42 @@ def test_slots_are_sorted_and_carry_the_thing_s_name_and_zone() -> None:
     ]
     assert slots == due(window, reversed(things))
     assert (slots[-1].name, slots[-1].time_zone) == ("Import 7", "Asia/Kolkata")
+
+
+def test_a_rule_that_names_its_days_hours_and_minutes_needs_no_anchor() -> None:
+    rule = a_thing("rrule", "FREQ=WEEKLY;BYDAY=SU;BYHOUR=12;BYMINUTE=15", "Asia/Kolkata")
+    start = datetime(2027, 3, 13, tzinfo=UTC)
+    assert moments(rule, start, start + timedelta(days=9)) == (
+        datetime(2027, 3, 14, 6, 45, tzinfo=UTC),
+        datetime(2027, 3, 21, 6, 45, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "FREQ=WEEKLY;BYDAY=SU",
+        "FREQ=WEEKLY;BYHOUR=9;BYMINUTE=0",
+        "FREQ=DAILY;INTERVAL=2;BYHOUR=9;BYMINUTE=0",
+        "FREQ=DAILY;COUNT=3;BYHOUR=9;BYMINUTE=0",
+    ],
+)
+def test_a_rule_that_counts_from_an_anchor_it_does_not_name_is_uncertain(value: str) -> None:
+    start = datetime(2027, 3, 13, tzinfo=UTC)
+    with pytest.raises(BadReply, match="anchor"):
+        moments(a_thing("rrule", value), start, start + timedelta(days=1))
+
+
+def test_what_was_switched_off_after_its_slot_was_due_all_the_same() -> None:
+    at = datetime(2027, 3, 14, 5, tzinfo=UTC)
+    window = (at - timedelta(hours=1), at + timedelta(hours=1))
+    off = a_thing("once", at.isoformat(), active=False, paused_at=at + timedelta(minutes=1))
+    assert moments(off, *window) == (at,)
+    assert moments(replace(off, paused_at=at), *window) == ()
+    assert moments(replace(off, paused_at=None), *window) == ()
+
+
+def test_a_zone_that_nobody_knows_is_named_even_where_the_time_itself_is_clear() -> None:
+    at = datetime(2027, 3, 14, 5, tzinfo=UTC)
+    with pytest.raises(BadReply, match="Mars/Olympus"):
+        moments(a_thing("once", at.isoformat(), "Mars/Olympus"), at, at + timedelta(hours=1))

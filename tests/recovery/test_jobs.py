@@ -211,7 +211,7 @@ async def test_a_run_of_ours_that_fails_is_held_and_not_run_a_third_time(tmp_pat
 @pytest.mark.requirement("R001.38")
 async def test_a_dashboard_that_does_not_offer_the_step_gets_a_question_instead_of_a_call(tmp_path):
     async with night(tmp_path, stage(failed_import)) as n:
-        n.estate.account("harbor").dashboard.capabilities["reprocess"] = False
+        n.estate.account("harbor").dashboard.capabilities |= {"reprocess": False, "repeat": False}
         row = items(await n.recover())["imp"]
         assert row.outcome is ItemOutcome.HELD and "does not offer" in row.question.text
         assert n.writes() == []
