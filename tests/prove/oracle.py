@@ -55,6 +55,7 @@ class Story:
     sightings: Sequence[tuple[float, Sighting]] = ()
     """What the watcher told and when."""
     watched_until: float = 0.0
+    approved: bool = True
 
 
 def judge(story: Story) -> tuple[str, ...]:
@@ -179,7 +180,9 @@ def _live_original(story: Story) -> Iterator[str]:
 
 
 def _not_ours(story: Story) -> Iterator[str]:
-    """What is released is a copy that we made, of an original that is in the plan."""
+    """What is released is a copy that we made, of an original that is in the plan; and nothing leaves unapproved."""
+    if story.sent and not story.approved:
+        yield f"outside the plan: {story.sent[0].what} {story.sent[0].ref} left, and nobody had approved anything"
     planned = {claim.object_ref for claim in story.claims}
     made_by = {line.ref: line.by for line in story.journal if line.what == "copy"}
     for line in story.journal:

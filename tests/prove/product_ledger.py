@@ -6,12 +6,10 @@ turns between. Much slower than `tests.prove.memory_ledger`, so fewer schedules;
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from recovery import ledger_opening as opening
 from recovery import ledger_plans as plans
 from recovery import ledger_records as records
-from recovery.errors import LedgerUnavailable
+from recovery.errors import LedgerConflict, LedgerUnavailable
 from recovery.ledger import Ledger
 from recovery.ledger_files import Intent, IntentsLog
 from recovery.ledger_migrations import migrate_one
@@ -123,7 +121,8 @@ class ProductLedger(Ledger):
         self._writer._connection = disk.connection
         self._seen_epoch = -1
 
-    async def _write(self, run: Callable[[Work], Any], keys: Sequence[str] = ()) -> Any:
+    async def _write(self, run: Callable[[Work], Any], keys: Sequence[str] = (), *, early: bool = False) -> Any:
+        # An early answer changes nothing here: it is given by the same turn that the commit is made in.
         name = run.func.__name__ if isinstance(run, partial) else "flush"
         self.passed(f"before {name}")
         await TURN
@@ -133,19 +132,39 @@ class ProductLedger(Ledger):
         struck = self.strike() if self.strike is not None else ""
         if struck == "lost":
             raise LedgerUnavailable("the connection broke before the commit")
-        ((worked, value),) = self._writer._process([Unit(run, keys, None, None)])  # type: ignore[union-attr]
-        if not worked:
-            raise value
+        value = self._commit(Unit(run, keys, None, None))
         self.passed(f"{name} committed")
         await TURN
         if self._pending:
-            self._intents.append(self._pending)  # type: ignore[union-attr]
-            self._pending.clear()
+            pending, self._pending = self._pending, []
+            self._intents.append(pending)  # type: ignore[union-attr]
             self.passed(f"{name} in the second record")
             await TURN
         if struck:
             raise LedgerUnavailable("the connection broke in the commit")
         return value
+
+    def _commit(self, unit: Unit) -> Any:
+        """One unit in one transaction of the product's writer, read anew and tried again like there after a race."""
+        assert self._writer is not None
+        for last in (False, False, True):
+            outcomes: list[Any] = []
+            intents: list[tuple[int, Intent]] = []
+            try:
+                self._writer._transact((unit,), "", outcomes, intents)
+            except SQLAlchemyError as error:
+                if last:
+                    raise opening.worded(error) from error
+            except LedgerConflict:
+                if last:
+                    raise
+            else:
+                ((worked, value),) = outcomes
+                if not worked:
+                    raise value
+                self._pending += [intent for _, intent in intents]
+                return value
+        raise AssertionError("unreachable")
 
     async def _read(self, query: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         try:
@@ -236,9 +255,3 @@ class ProductPlay(Play):
             for backup in self.backups:
                 backup.close()
             self.disk.close()
-
-
-def settled(call: Any) -> Any:
-    """Run a ledger call outside a schedule."""
-    with closing(asyncio.new_event_loop()) as loop:
-        return loop.run_until_complete(call)

@@ -59,8 +59,7 @@ class Ending:
 class Play:
     """One schedule while it runs. Subclasses put another ledger under it, or another world round it."""
 
-    recovery: type[Recovery] = Recovery
-    watcher: type[Watcher] = Watcher
+    approved = True
 
     def __init__(self, seed: int, trouble: Trouble, loop: Loop, *, traced: bool = False) -> None:
         self.seed, self.t, self.loop, self.traced = seed, trouble, loop, traced
@@ -151,7 +150,7 @@ class Play:
         if calm or not self.stormy:
             wire.calm_down()
         plan = self.plan()
-        recovery = self.recovery(
+        recovery = Recovery(
             plan=plan,
             accounts={"acme": Account("acme", "UTC", wire, wire, wire, wire)},
             ledger=ledger,
@@ -159,7 +158,7 @@ class Play:
             secret=SECRET,
             clock=self.clock,
             tell=self._tell,
-            consent=Consent(frozenset(i.slot.key for i in plan.items)),
+            consent=self.consent(plan),
             run_ref=process.owner,
             switched_off=lambda: self.kill_file,
             alarm=self._alarm,
@@ -178,6 +177,10 @@ class Play:
     def plan(self) -> Plan:
         """What was approved."""
         return plan_of(self.t.scenario)
+
+    def consent(self, plan: Plan) -> Consent:
+        """What named people approved of it."""
+        return Consent(frozenset(i.slot.key for i in plan.items))
 
     def wire(self, process: Process, passed: Callable[[str], None]) -> Wire:
         """The process's connection to the remotes."""
@@ -427,7 +430,7 @@ class Play:
         wire.calm_down()
         runner = Runner(ledger, self.clock, self.policy(), self._tell, process.owner, lambda: self.kill_file)
         account = Account("acme", "UTC", wire, wire, wire, wire)
-        watcher = self.watcher(runner, {"acme": account}, SECRET, self._see)
+        watcher = Watcher(runner, {"acme": account}, SECRET, self._see)
         while self.loop.now <= END + self.t.watch_seconds:
             await watcher.round()
             await self.clock.sleep(WATCH_EVERY)
@@ -447,7 +450,7 @@ class Play:
         claims = tuple(Claim(i.slot.object_ref, i.slot.kind, rows.get(i.slot.key)) for i in self.plan().items)
         story = Story(
             self.platform.journal, self.sent, claims, self.alarms, self.killed, stuck,
-            audience=self.t.audience, sightings=self.sightings, watched_until=END + self.t.watch_seconds,
+            audience=self.t.audience, sightings=self.sightings, watched_until=END + self.t.watch_seconds, approved=self.approved,
         )  # fmt: skip
         complaints = [*judge(story), *(a for a in self.alarms if "internal error" in a)]
         outcomes = tuple(f"{c.row.outcome}" if c.row else "none" for c in claims)
