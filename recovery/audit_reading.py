@@ -87,7 +87,7 @@ class Reader:
     window: OutageWindow
     account: Account
     policy: Policy
-    secret: bytes
+    secret: bytes = field(repr=False)
     clock: Clock
     memory: Remembers
     patience: Patience = field(default_factory=Patience)

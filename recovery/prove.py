@@ -77,7 +77,7 @@ class Prover:
     ledger: Ledger
     clock: Clock
     policy: Policy
-    secret: bytes
+    secret: bytes = field(repr=False)
     by: str
     seed_list: str = ""
     switched_off: Callable[[], str] = lambda: ""

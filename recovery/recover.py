@@ -101,7 +101,7 @@ class Recovery:
     accounts: Mapping[str, Account]
     ledger: Ledger
     policy: Policy
-    secret: bytes
+    secret: bytes = field(repr=False)
     clock: Clock
     tell: Tell
     consent: Consent

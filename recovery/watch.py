@@ -8,7 +8,7 @@ round and needs no memory but the ledger.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from recovery.act import Effect, Ended, Look, Runner
@@ -49,7 +49,7 @@ class Watcher:
 
     runner: Runner
     accounts: dict[str, Account]
-    secret: bytes
+    secret: bytes = field(repr=False)
     tell_people: Callable[[Sighting], Awaitable[None]] | None = None
 
     async def round(self) -> Round:

@@ -75,7 +75,7 @@ class Systems:
     policy: Policy
     clock: SystemClock
     ledger: Ledger
-    secret: bytes
+    secret: bytes = field(repr=False)
     accounts: tuple[Account, ...]
     tickets: TicketDesk | None
     chat: Chat | None

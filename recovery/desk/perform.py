@@ -71,7 +71,7 @@ class Outbox:
     runner: Runner
     desks: Desks
     settings: DeskSettings
-    secret: bytes
+    secret: bytes = field(repr=False)
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def deliver(self, ref: str, by: str = MACHINE) -> tuple[Told, ...]:

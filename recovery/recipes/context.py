@@ -22,7 +22,7 @@ class Context:
     item: PlanItem
     account: Account
     runner: Runner
-    secret: bytes
+    secret: bytes = field(repr=False)
     answers: tuple[str, ...] = ()
     unrepaired_syncs: Callable[[], tuple[str, ...]] = field(default=tuple)
     alarm: Callable[[str], Awaitable[None]] | None = None
