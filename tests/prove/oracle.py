@@ -19,7 +19,7 @@ ROUND_SECONDS = 130.0
 """Two rounds of the watcher, a minute apart."""
 WATCHED_FROM = 20 * 3600.0
 """When the watcher of a schedule begins; an original that went before is the run's own to report."""
-STARTS = frozenset({"run_now", "repeat", "reprocess", "import"})
+STARTS = frozenset({"run_now", "repeat", "reprocess", "import", "create"})
 
 
 @dataclass(frozen=True, slots=True)
