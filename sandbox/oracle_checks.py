@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from sandbox.oracle_case import Case, Complaint, ItemKey, Row, depth_of, key_of, spans_in
 from sandbox.oracle_desk import DESK_CHECKS
+from sandbox.oracle_rules import operators_rules
 
 Check = Callable[[Case], Iterator[Complaint]]
 FINISHED = ("confirmed", "done_before")
@@ -245,6 +246,7 @@ CHECKS: tuple[Check, ...] = (
     unproven,
     skipped_yet_sent,
     keys_in_urls,
+    operators_rules,
     tickets,
     *DESK_CHECKS,
 )

@@ -34,6 +34,7 @@ class Plot:
     contents: list[Row] = field(default_factory=list)
     syncs: list[Row] = field(default_factory=list)
     tags: dict[str, list[str]] = field(default_factory=dict)
+    rules: list[Row] = field(default_factory=list)
 
     def item(
         self,
@@ -49,6 +50,10 @@ class Plot:
         """Write down one slot of the window: any verdict of `expected` is right."""
         row = {"account": account, "system": system, "kind": kind, "object": ref, "slot": stamp(due_at)}
         self.items.append({**row, "expected": list(expected), "case": case, **more})
+
+    def rule(self, name: str, **about: Any) -> None:
+        """Write down what the operator forbids: "quiet", "most" or "after tags"; see `sandbox.oracle_rules`."""
+        self.rules.append({"rule": name, **about})
 
     def keep_off(self, account: str, system: str, ref: str, why: str) -> None:
         """Write down an object that nobody has any business touching."""
@@ -104,6 +109,7 @@ class Story:
                 for c in a.pro2.campaigns.values()
             ],
             "syncs": self.plot.syncs,
+            "rules": self.plot.rules,
             "tags": {a.name: sorted(a.pro2.tags.values()) for a in self.accounts},
             "definitions": {a.name: sorted(a.dashboard.definitions) for a in self.accounts},
         }
