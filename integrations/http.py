@@ -167,8 +167,10 @@ class Transport:
         with self._span(call) as span:
             try:
                 reply = await self._read_patiently(call)
-            except _AgainError as last:
-                raise last.error from None
+            except (_AgainError, RemoteError) as problem:
+                error = problem.error if isinstance(problem, _AgainError) else problem
+                span.set_attribute("error.type", type(error).__name__)
+                raise error from None
             span.set_attribute("http.response.status_code", reply.status)
             return reply
 

@@ -72,8 +72,10 @@ async def serving(
 
 
 @contextlib.asynccontextmanager
-async def transport_to(url: str, timeouts: Timeouts = QUICK, read_retries: int = 0) -> AsyncIterator[Transport]:
-    sockets = Sockets()
+async def transport_to(
+    url: str, timeouts: Timeouts = QUICK, read_retries: int = 0, connections: int = 400
+) -> AsyncIterator[Transport]:
+    sockets = Sockets(connections=connections)
     try:
         yield Transport(
             system="pro2",
@@ -261,6 +263,45 @@ async def test_reads_time_out_and_say_so() -> None:
         async with serving(script) as server, transport_to(server.url) as transport:
             with pytest.raises(Unavailable, match=words):
                 await transport.read("look", "GET", "/things")
+
+
+async def test_a_remote_that_does_not_take_the_whole_request_leaves_it_unknown() -> None:
+    """The write time-out: a remote that stops reading may have understood enough to act."""
+    stuck = asyncio.Event()
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.pause_reading()  # type: ignore[attr-defined]  # a socket's transport can
+        await stuck.wait()
+
+    async with serving(hold) as server, transport_to(server.url) as transport:
+        attempt = open_attempt(transport.clock, seconds=3.0)
+        began = time.monotonic()
+        result = await transport.write(attempt, "upload", "POST", "/uploads", judge=judge, data=b"x" * 20_000_000)
+        stuck.set()
+    assert (result.outcome, result.detail) == (UNKNOWN, "no answer in time")
+    assert time.monotonic() - began < 2
+
+
+async def test_a_read_that_finds_no_free_connection_gives_up_in_time_and_does_not_block_the_next() -> None:
+    """The pool time-out: one connection, held by a remote that never ends."""
+    release = asyncio.Event()
+
+    async def hold_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not release.is_set():
+            await drip(reader, writer)
+        await answer(reader, writer)
+
+    async with serving(hold_once) as server, transport_to(server.url, connections=1) as transport:
+        first = asyncio.create_task(transport.read("first", "GET", "/things"))
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match=r"no complete answer in 0\.5 s"):
+            await transport.read("second", "GET", "/things")
+        assert time.monotonic() - began < 2
+        with pytest.raises(Unavailable):
+            await first
+        release.set()
+        assert (await transport.read("third", "GET", "/things")).status == 200
 
 
 async def test_a_truncated_read_is_a_bad_reply() -> None:
