@@ -153,15 +153,18 @@ class Front:
 
 
 @contextmanager
-def open_front(folder: Path) -> Iterator[Front]:
-    """The estate in a thread, three clients (one not gone live), a Maildir."""
+def open_front(folder: Path, *, manual: bool = False) -> Iterator[Front]:
+    """The estate in a thread, three clients (one not gone live), a Maildir; `manual` leaves the guides to people."""
     with served(folder, "quiet") as night:
         secrets = folder / "secrets"
         for name in ("opera", "quay"):
             (secrets / f"{name}-p1-address").write_text(f"p1-{name}@intake.example", encoding="utf-8")
         desk = folder / "desk" / "desk.toml"
         clients = CLIENTS.format(board=night.estate.info["clickup"]["list"])
-        desk.write_text(desk.read_text(encoding="utf-8") + clients, encoding="utf-8")
+        text = desk.read_text(encoding="utf-8") + clients
+        if manual:
+            text = text.replace('mode = "guides"', 'mode = "manual"')
+        desk.write_text(text, encoding="utf-8")
         for name in ("new", "cur", "tmp"):
             (folder / "mail" / name).mkdir(parents=True)
         config = night.config.read_text(encoding="utf-8")
