@@ -397,14 +397,14 @@ def test_the_table_is_80_columns_wide_and_harmless(mini: Recovery, tmp_path: Pat
 
 
 def test_the_oracle_shares_no_code_with_what_it_judges() -> None:
-    for name in ("oracle", "oracle_case", "oracle_checks", "oracle_desk"):
+    for name in ("oracle", "oracle_case", "oracle_checks", "oracle_desk", "oracle_rules"):
         tree = ast.parse((ROOT / "sandbox" / f"{name}.py").read_text())
         imported = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         imported |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
         ours = {
             module for module in imported if module.split(".")[0] in ("sandbox", "recovery", "integrations", "flows")
         }
-        assert ours <= {"sandbox.oracle_case", "sandbox.oracle_checks", "sandbox.oracle_desk"}
+        assert ours <= {"sandbox.oracle_case", "sandbox.oracle_checks", "sandbox.oracle_desk", "sandbox.oracle_rules"}
         assert {m.split(".")[0] for m in imported - ours} <= set(sys.stdlib_module_names)
 
 
