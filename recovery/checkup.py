@@ -110,7 +110,7 @@ async def _ask(name: str, account: str, ask: Callable[[], Awaitable[object]]) ->
     try:
         answered = await ask()
     except AllclearError as error:
-        return _row(name, account, False, f"{error} {error.hint}".strip())
+        return _row(name, account, False, f"{error}. To do: {error.hint}" if error.hint else str(error))
     return _row(name, account, answered is not False, _said(answered))
 
 

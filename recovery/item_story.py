@@ -16,8 +16,8 @@ from recovery.ledger_rows import ActionRow, HistoryRow
 from recovery.model import Finding, Plan, iso
 from recovery.report_words import KIND_WORDS, OUTCOME_WORDS, REMEDY_WORDS, VERDICT_WORDS, both_times, word_of
 from recovery.settings import Settings
+from recovery.standing import open_for_reading
 from recovery.views import item_view, testimony_view
-from recovery.wiring import open_ledger
 
 if TYPE_CHECKING:
     from recovery.ledger import Ledger
@@ -60,7 +60,7 @@ def _seen(finding: Finding) -> View:
 
 async def story_view(settings: Settings, name: str) -> View:
     """`allclear.explain/1`: one item by its key or object id. Raises UsageError when the name fits none or several."""
-    ledger = await open_ledger(settings)
+    ledger = await open_for_reading(settings)
     try:
         row = await find_item(ledger, name)
         actions = await ledger.actions(row.slot_key)

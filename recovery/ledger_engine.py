@@ -37,7 +37,11 @@ SENTENCES = (
     ("unable to open", "the ledger's file cannot be opened", "check that its folder exists and belongs to you"),
     ("not a database", "the ledger's file is not a database", "check ledger.url; restore the file from a backup"),
     ("malformed", "the ledger's file is damaged", "restore it from a backup; the next run then starts in quarantine"),
-    ("disk i/o error", "the disk of the ledger reports an error", "check the disk; nothing leaves until then"),
+    (
+        "disk i/o error",
+        "the disk of the ledger is full or reports an error",
+        "check the disk and its space; nothing leaves until then",
+    ),
 )
 
 

@@ -239,7 +239,12 @@ def _headline(report: RunReport, items: tuple[ItemReport, ...]) -> Text:
 
 def _unreadable(report: RunReport) -> list[RenderableType]:
     return [
-        _text(("! ", "bold red"), f"{shown(a.name)} could not be read: {shown(a.problem, 400)}")
+        _text(
+            ("! ", "bold red"),
+            f"{shown(a.name)} could not be read: {shown(a.problem, 400)}",
+            ("\n  To do: ", "bold"),
+            f"`allclear doctor --account {shown(a.name)}` asks it again and says what to check.",
+        )
         for a in report.accounts
         if not a.readable
     ]

@@ -1,14 +1,18 @@
 """Bad input: one clear sentence that names the field or the system, the right exit code, and nothing acted on."""
 
+import os
 import re
+import shlex
+import shutil
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, contextmanager
 from datetime import timedelta
 
 import pytest
 
 from sandbox import scenario_campaigns as mail
-from tests.cli.program import allclear, served, window
+from tests.cli.program import PROGRAM, REPO, Ran, allclear, approve_last, environment, served, window
 from tests.recovery.stage import stage
 
 
@@ -143,6 +147,42 @@ def test_a_remote_that_answers_rubbish_or_is_down_makes_its_slots_uncertain(n, k
     assert words in slot["reason"]
 
 
+def test_a_remote_that_hangs_is_given_up_and_its_slots_are_uncertain(n):
+    policy = n.folder / "policy.toml"
+    kept = policy.read_text()
+    policy.write_text(kept.replace("[waits]", "[waits]\nread_seconds = 0.3", 1))
+    n.fault("pro2", "*", "hang", times=-1, seconds=20)
+    try:
+        ran, slot = finding_of(n)
+    finally:
+        policy.write_text(kept)
+    assert (ran.code, slot["verdict"]) == (3, "uncertain")
+    assert "pro2 (harbor)" in slot["reason"] and "no answer" in slot["reason"]
+
+
+def test_a_remote_that_is_not_there_is_named_with_what_to_do(n):
+    text = n.config.read_text()
+    n.config.write_text(re.sub(r'"http://127\.0\.0\.1:\d+/harbor"', '"http://127.0.0.1:9/harbor"', text, count=1))
+    ran = allclear("audit", *window(n), "--config", str(n.config))
+    assert ran.code == 3
+    assert "! harbor could not be read: pro2 (harbor): campaigns: could not connect" in ran.out
+    assert "allclear doctor --account harbor" in ran.out
+    checked = allclear("doctor", "--account", "harbor", "--config", str(n.config))
+    (failed,) = [x for x in checked.out.splitlines() if x.startswith("FAIL pro2")]
+    assert checked.code == 1 and "could not connect" in failed and "To do: " in failed
+
+
+@pytest.mark.parametrize("system", ["dashboard", "tessitura", "pro2"])
+def test_doctor_names_the_system_whose_credentials_are_refused_and_what_to_do(n, system):
+    (n.folder / "secrets" / f"harbor-{system}").write_text("expired-secret-value")
+    ran = allclear("doctor", "--config", str(n.config))
+    failed = [x for x in ran.out.splitlines() if x.startswith("FAIL")]
+    assert ran.code == 1
+    assert [x.split()[1:3] for x in failed] == [[system, "harbor"]]
+    assert re.search(r"40[13]", failed[0]) and "To do: " in failed[0]
+    assert "expired-secret-value" not in ran.out + ran.err
+
+
 def test_a_campaign_with_a_missing_field_or_an_unknown_status_is_held_and_not_touched(n):
     campaign = n.estate.account("harbor").pro2.campaigns[101]
     kept, campaign.status = campaign.status, 9
@@ -191,6 +231,48 @@ def test_a_ledger_in_a_folder_that_does_not_exist_or_cannot_be_written_says_so(n
     text = n.config.read_text()
     n.config.write_text(text.replace("sqlite:///allclear.db", "sqlite:////proc/allclear.db"))
     refused(allclear("recover", *window(n), "--config", str(n.config)), 1, "ledger")
+
+
+def limited(n, *args, kilobytes):
+    """The program with a limit on what it may add to a file, as a full disk has."""
+    words = " ".join(shlex.quote(x) for x in (*PROGRAM, *args, "--config", str(n.config)))
+    done = subprocess.run(
+        ["bash", "-c", f"ulimit -f {kilobytes}; exec {words}"], cwd=REPO, env=environment(), capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout + done.stderr
+    return Ran(args, done.returncode, done.stdout, done.stderr)
+
+
+def test_a_full_disk_stops_a_recovery_before_anything_leaves_and_nothing_is_lost(n):
+    plan = plan_of(n)
+    approve_last(n, plan["digest"], plan["recipients"])
+    refused(limited(n, "recover", "--plan", plan["digest"], "--by", "Alex", kilobytes=8), 1, "disk of the ledger")
+    told = allclear("status", "--json", "--config", str(n.config))
+    assert told.json["plan"]["approved_by"] == ["Dana Reyes"]
+
+
+def test_a_ledger_that_may_only_be_read_stops_a_plan_and_can_still_be_looked_at(n):
+    plan = plan_of(n)
+    with read_only(n.folder / "allclear.db"):
+        refused(allclear("plan", *window(n), "--config", str(n.config)), 1, "ledger is read-only", "owner and mode")
+        assert allclear("status", "--json", "--config", str(n.config)).json["plan"]["digest"] == plan["digest"]
+
+
+@contextmanager
+def read_only(path):
+    """A file that nobody may write: by its mode, and for root by its attribute."""
+    if os.geteuid() != 0:
+        path.chmod(0o400)
+        yield
+        path.chmod(0o600)
+        return
+    if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", path], check=False).returncode:
+        pytest.skip("as root a file can be made read-only only by chattr, and this file system knows no attributes")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
 
 
 # ---- plans and answers -----------------------------------------------------------------------------------------------
