@@ -272,7 +272,7 @@ class Transport:
                 *who, f"{op}: 401, the credentials were refused: {reason}", "renew the token in the settings"
             )
         if status == 403:
-            hint = "give the token's user the right to do this"
+            hint = "check the token in the settings: it is wrong or expired, or its user may not do this"
             raise _AgainError(AuthFailed(*who, f"{op}: 403, not allowed: {reason}", hint))
         if status in (404, 410):
             raise NotFound(*who, f"{op}: {status}, it is not there: {reason}", "check the id and the base URL")

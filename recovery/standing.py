@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recovery.desk_standing import desk_lines, desk_view
+from recovery.errors import LedgerError, LedgerUnavailable
 from recovery.model import ItemOutcome, iso
 from recovery.report_words import both_times
 from recovery.settings import Settings
 from recovery.views import item_view
 from recovery.wiring import SystemClock, checked_offset, kill_switch, open_ledger
 
+if TYPE_CHECKING:
+    from recovery.ledger import Ledger
+
 View = dict[str, Any]
+
+
+async def open_for_reading(settings: Settings) -> Ledger:
+    """The ledger, also where it cannot be written (a full disk, a read-only file): looking must still be possible."""
+    try:
+        return await open_ledger(settings)
+    except LedgerUnavailable as error:
+        try:
+            return await open_ledger(settings, read_only=True)
+        except LedgerError:
+            raise error from None
 
 
 async def standing_view(settings: Settings) -> View:
     """`allclear.status/1`."""
-    ledger = await open_ledger(settings)
+    ledger = await open_for_reading(settings)
     try:
         plan = await ledger.latest_plan()
         held = await ledger.items(outcome=ItemOutcome.HELD)
@@ -125,7 +140,7 @@ def standing_lines(view: View) -> list[str]:
 
 async def held_view(settings: Settings) -> View:
     """`allclear.hold/1`."""
-    ledger = await open_ledger(settings)
+    ledger = await open_for_reading(settings)
     try:
         rows = await ledger.items(outcome=ItemOutcome.HELD)
         items = [item_view(r, await ledger.actions(r.slot_key)) for r in rows]
