@@ -6,7 +6,7 @@ Secrets are named by *where they are* (environment, file, Prefect block), never 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -144,7 +144,10 @@ class Paced(Strict):
 
 
 class JiraSettings(Paced):
-    """Where incident tickets are filed: a site, or https://api.atlassian.com/ex/jira/{cloudId} for scoped tokens."""
+    """Where incident tickets are filed: a site, or https://api.atlassian.com/ex/jira/{cloudId} for scoped tokens.
+
+    `extra_fields` are what this project requires beyond summary and description, by field id, as Jira's API takes them.
+    """
 
     base_url: str
     email: str = ""
@@ -152,6 +155,7 @@ class JiraSettings(Paced):
     project: str
     issue_type: str = "Incident"
     browse_url: str = ""
+    extra_fields: dict[str, Any] = Field(default_factory=dict)
 
 
 class SlackSettings(Paced):

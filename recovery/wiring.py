@@ -340,7 +340,13 @@ class _Maker:
             return None
         token = self._secret(named.token, "jira.token")
         transport = self._transport(System.JIRA, "", named.base_url, JiraClient.credentials(named.email, token), token)
-        return JiraClient(transport, named.project, named.issue_type, site_url=named.browse_url or named.base_url)
+        return JiraClient(
+            transport,
+            named.project,
+            named.issue_type,
+            site_url=named.browse_url or named.base_url,
+            extra_fields=named.extra_fields,
+        )
 
     def slack(self) -> SlackClient | None:
         """The chat, if one is configured."""

@@ -234,6 +234,8 @@ def _check_credential(state: JiraState, request: Request) -> None:
     through_gateway = request.path_params.get("cloud_id")
     text = basic_text(token_after("Basic", request) or "")
     good = same(text or "", f"{state.email}:{state.token}")
+    if through_gateway is not None:  # a service account has no address to sign in with
+        good = good or same(token_after("Bearer", request) or "", state.token)
     if not good or (state.knobs.scoped and through_gateway != state.cloud_id):
         raise RefusedError(401, "Client must be authenticated to access this resource.")
     if through_gateway not in (None, state.cloud_id):

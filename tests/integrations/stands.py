@@ -51,6 +51,7 @@ class Checked(httpx.AsyncBaseTransport):
     def __init__(self, app: Any, checker: Checker) -> None:
         self._inner, self._checker = httpx.ASGITransport(app), checker
         self.checked: list[str] = []
+        self.requests: list[httpx.Request] = []
         self.problems: list[str] = []
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -58,6 +59,7 @@ class Checked(httpx.AsyncBaseTransport):
         await reply.aread()
         reply.request = request
         self.checked.append(f"{request.method} {request.url.path}")
+        self.requests.append(request)
         try:
             self._checker.check(reply)
         except Exception as problem:  # noqa: BLE001 - whatever a contract says is shown together at the end

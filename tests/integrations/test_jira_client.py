@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,8 +16,9 @@ from remote_bench import Bench
 
 from integrations.jira import DOCUMENT_LIMIT, JiraClient, description_of, document, label_of, paragraph_nodes, text_of
 from recovery.errors import AuthFailed, BadReply
-from recovery.model import AttemptOutcome
+from recovery.model import AttemptOutcome, OpenAttempt
 from recovery.ports import TicketDraft
+from tests.recovery.stage import night, stage
 from tests.sandbox.contract import Contract, vendor_document
 
 MARKER = "[RK-ABCDEFGHIJKLMNOP]"
@@ -156,6 +158,27 @@ async def test_a_required_field_from_the_settings_is_sent() -> None:
     client, bench = client_of(site(NEEDED), extra_fields={"customfield_1": {"value": "EU"}})
     assert (await client.file(DRAFT, bench.attempt())).outcome is AttemptOutcome.APPLIED
     assert sent(bench)["fields"]["customfield_1"] == {"value": "EU"}
+
+
+async def test_the_setting_that_a_refused_project_is_told_to_set_is_one(tmp_path: Path) -> None:
+    """From the file to the ticket: what `jira.extra_fields` says reaches the request."""
+    async with night(tmp_path, stage(), desks=True) as n:
+        jira = n.estate.state("jira")
+        jira.add_custom_field("customfield_1", "Region", required=True)
+        async with n.open() as systems:
+            assert systems.tickets is not None
+            attempt = OpenAttempt(1, "A" * 16, 1, 1, systems.clock.monotonic() + 9, 9.0)
+            refused = await systems.tickets.file(DRAFT, attempt)
+            assert refused.outcome is AttemptOutcome.REJECTED
+            assert "jira.extra_fields" in refused.detail
+        text = n.config.read_text()
+        n.config.write_text(text.replace("[jira]\n", '[jira]\nextra_fields = { customfield_1 = "EU" }\n'))
+        async with n.open() as systems:
+            assert systems.tickets is not None
+            attempt = OpenAttempt(2, "A" * 16, 1, 1, systems.clock.monotonic() + 9, 9.0)
+            assert (await systems.tickets.file(DRAFT, attempt)).outcome is AttemptOutcome.APPLIED
+        [issue] = jira.issues.values()
+        assert "EU" in str(issue)
 
 
 async def test_a_form_that_cannot_be_read_means_that_nothing_was_sent() -> None:
