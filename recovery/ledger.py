@@ -3,7 +3,9 @@
 Guarantees (design.md, invariants 2 to 4; reliability.md section 2):
 
 * What a method returned is on disk: one writer thread commits everything that has queued up in one transaction
-  (SQLite WAL with synchronous=FULL, or PostgreSQL with synchronous_commit=on) and only then answers.
+  (SQLite WAL with synchronous=FULL, or PostgreSQL with synchronous_commit=on) and only then answers. `ensure`, `settle`
+  and `confirm` only record what is so already: they answer just before that commit, and every later call is committed
+  with them or after them. So the outcome of one effect travels with the intent of the next.
 * The *database* refuses a second attempt of an action unless the first is proven not applied, a second release of one
   slot and generation, an illegal move, "confirmed" without evidence, "held" without a question and "skipped" without a
   reason. Terminal states (confirmed, skipped, cancelled) are never left.
@@ -34,6 +36,7 @@ from recovery.ledger_work import Work
 from recovery.model import (
     Answer,
     Approval,
+    AttemptOutcome,
     Exchange,
     ItemOutcome,
     OpenAttempt,
@@ -46,6 +49,7 @@ __all__ = ["ActionRow", "ActionSpec", "Caps", "HistoryRow", "ItemRow", "Ledger",
 
 T = TypeVar("T")
 KEEP_AHEAD = 2000  # evidence waiting to be written before `keep` waits too
+RECORDS_ONLY = (AttemptOutcome.APPLIED, AttemptOutcome.UNKNOWN)  # outcomes that free nobody to try again
 
 
 class Ledger(Session):
@@ -142,7 +146,7 @@ class Ledger(Session):
 
         LedgerConflict for a second release of one slot.
         """
-        return await self._write(partial(actions.ensure, specs=specs), [spec.key for spec in specs])
+        return await self._write(partial(actions.ensure, specs=specs), [spec.key for spec in specs], early=True)
 
     async def action(self, key: str) -> ActionRow | None:
         """One action."""
@@ -220,12 +224,13 @@ class Ledger(Session):
 
     async def settle(self, attempt: OpenAttempt, result: WriteResult) -> ActionRow:
         """in_flight -> applied, rejected, unknown, or planned for NOT_APPLIED. LedgerConflict if taken over."""
-        return await self._write(partial(intents.settle, opened=attempt, result=result), (attempt.action_key,))
+        unit = partial(intents.settle, opened=attempt, result=result)
+        return await self._write(unit, (attempt.action_key,), early=result.outcome in RECORDS_ONLY)
 
     async def confirm(self, key: str, evidence_digest: str, note: str, ref: str = "") -> ActionRow:
         """applied or unknown -> confirmed, by the evidence that shows the effect."""
         unit = partial(actions.confirm, key=key, evidence_digest=evidence_digest, note=note, ref=ref)
-        return await self._write(unit, (key,))
+        return await self._write(unit, (key,), early=True)
 
     async def doubt(self, key: str, note: str) -> ActionRow:
         """applied -> unknown: the remote said yes and reading back does not show it."""

@@ -6,7 +6,7 @@ commits it; the database itself refuses a second attempt that is not preceded by
 
 from __future__ import annotations
 
-import secrets
+import random
 from typing import Any
 
 from sqlalchemy import func, or_, select, text
@@ -19,6 +19,7 @@ from recovery.ledger_schema import action, attempt
 from recovery.ledger_work import Record, Work, storable
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, WriteResult
 
+_REFS = random.Random()  # noqa: S311  # names attempts, guards nothing; the system's source costs a call each
 CAPS_LOCK = 7_210_032  # PostgreSQL advisory lock: intents that count against a cap take turns
 HOUR = 3_600_000_000  # microseconds
 
@@ -75,7 +76,7 @@ def _open(
 ) -> OpenAttempt:
     now = work.now
     n = row["attempts"] + 1
-    ref = secrets.randbits(62)
+    ref = _REFS.getrandbits(62)
     reaches = row["harm"] == Harm.H3
     deadline = now + int(deadline_in * 1_000_000)
     lease = max(row["lease_until"], deadline)

@@ -181,12 +181,14 @@ class Session:
             raise LedgerUnavailable("the ledger is open for reading only", "this command must not change anything")
         return self._writer
 
-    async def _write(self, run: Callable[[Work], T], keys: Sequence[str] = ()) -> T:
-        return await self._writer_or_refuse().submit(run, keys)
+    async def _write(self, run: Callable[[Work], T], keys: Sequence[str] = (), *, early: bool = False) -> T:
+        return await self._writer_or_refuse().submit(run, keys, early=early)
 
     async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closed:
             raise LedgerUnavailable("the ledger is closed", "open it again")
+        if self._writer is not None and self._writer.is_ahead:
+            await self._write(lambda _work: None)
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, partial(self._query, query, *args, **kwargs)
         )

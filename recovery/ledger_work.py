@@ -18,21 +18,20 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Executable,
-    literal,
     literal_column,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import TableClause, UpdateBase
 
 from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger_bulk import ADD_ACTION, ADD_EVENT, CLOSE_ATTEMPT, KEEP_EVIDENCE, MOVE_ACTION, MOVING, OPEN_ATTEMPT
+from recovery.ledger_codec import encode_json
 from recovery.ledger_files import Intent
 from recovery.ledger_schema import (
     LEGAL_MOVES,
     action,
-    kill_switch,
-    meta,
 )
 from recovery.model import ActionState
 from recovery.policy import People
@@ -140,12 +139,13 @@ class Work:
         if not missing:
             return
         self.flush()
-        for start in range(0, len(missing), 500):
-            query = select(action).where(action.c.key.in_(missing[start : start + 500])).order_by(action.c.key)
-            if self.on_postgresql:
-                query = query.with_for_update()
-            for row in self.connection.execute(query).mappings():
-                self.rows[row["key"]] = dict(row)
+        if self.on_postgresql:
+            found = self.connection.execute(LOAD_POSTGRESQL, {"keys": missing}).all()
+        else:
+            found = self.connection.exec_driver_sql(LOAD_SQLITE, (encode_json(missing),)).all()
+        for each in found:
+            row = dict(zip(COLUMNS, each, strict=True))
+            self.rows[row["key"]] = row
         self._absent.update(key for key in missing if key not in self.rows)
 
     # ---- actions ----------------------------------------------------------------------------------------------------
@@ -234,14 +234,16 @@ class Work:
                 rows.clear()
 
 
-def _setting(name: str) -> Any:
-    return select(meta.c.value).where(meta.c.name == name).scalar_subquery()
-
-
-_KILLED = select(kill_switch.c.reason).where(kill_switch.c.id == 1).scalar_subquery()
 _CLOCK: Any = literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint")
-LOOK_POSTGRESQL = select(_CLOCK, _KILLED, _setting("quarantine"))
-LOOK_SQLITE = select(literal(0), _KILLED, _setting("quarantine"))
+_GATE = "(SELECT reason FROM kill_switch WHERE id = 1), (SELECT value FROM meta WHERE name = 'quarantine')"
+LOOK_POSTGRESQL = text(f"SELECT CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint), {_GATE}")  # noqa: S608
+LOOK_SQLITE = text(f"SELECT 0, {_GATE}")
+
+# Written out, because the writer runs them for every batch; all names are this module's own.
+COLUMNS = tuple(action.c.keys())
+_LOAD = f"SELECT {', '.join(COLUMNS)} FROM action WHERE key"  # noqa: S608
+LOAD_POSTGRESQL = text(f"{_LOAD} = ANY(:keys) ORDER BY key FOR UPDATE")
+LOAD_SQLITE = f"{_LOAD} IN (SELECT value FROM json_each(?))"  # noqa: S608
 
 
 def clock_of(connection: Connection, site: Site) -> int:

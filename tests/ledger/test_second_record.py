@@ -51,6 +51,7 @@ async def test_an_ordinary_restart_is_no_reason_for_quarantine(url: str, state_d
 async def test_a_restored_backup_is_quarantined_and_its_lost_attempt_is_unknown(file_url: str, tmp_path: Path) -> None:
     async with await Ledger.open(file_url, tmp_path) as ledger:
         await ledger.ensure([spec("K1"), spec("K2")])
+        await ledger.flush()
         backup(tmp_path)
         _, attempt = await opened(ledger, spec("K1"))
         await ledger.settle(attempt, APPLIED)

@@ -1,0 +1,77 @@
+"""What only records the past is answered before its commit: it is read back, kept in order, and never forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from recovery.errors import LedgerUnavailable
+from recovery.ledger import Ledger
+from recovery.model import ActionState, AttemptOutcome, WriteResult
+from tests.ledger.makers import spec
+
+APPLIED = WriteResult(AttemptOutcome.APPLIED, ref="9")
+
+
+@pytest.fixture
+def file_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'ledger.db'}"
+
+
+async def test_a_read_sees_what_was_answered_before_its_commit(ledger: Ledger) -> None:
+    for n in range(30):
+        (made,) = await ledger.ensure([spec(f"K{n}")])
+        assert await ledger.action(made.key) == made
+
+
+async def test_the_outcome_of_one_effect_travels_with_the_intent_of_the_next(ledger: Ledger) -> None:
+    """Five calls of one task: the record of one effect and the intent of the next need two commits, not five."""
+    await ledger.ensure([spec("K1")])
+    attempt = await ledger.begin("K1", 60, "POST", send_within_seconds=5, deadline_seconds=20)
+    assert attempt is not None
+    await ledger.flush()
+    before = ledger.tally.commits
+    await ledger.settle(attempt, APPLIED)
+    await ledger.confirm("K1", "e", "seen")
+    await ledger.ensure([spec("K2", slot_key="other")])
+    assert await ledger.begin("K2", 60, "POST", send_within_seconds=5, deadline_seconds=20) is not None
+    assert ledger.tally.commits - before <= 4
+    assert [row.to_state for row in await ledger.history(spec("K1").slot_key)][-1] == "confirmed"
+
+
+async def test_an_answer_whose_commit_failed_is_written_before_anything_else(file_url: str, tmp_path: Path) -> None:
+    async with await Ledger.open(file_url, tmp_path) as ledger:
+        await ledger.ensure([spec("K1"), spec("K2", slot_key="other")])
+        attempt = await ledger.begin("K1", 60, "POST", send_within_seconds=5, deadline_seconds=20)
+        assert attempt is not None and ledger._writer is not None
+        broken = [True]
+
+        def refuse(_connection: object) -> None:
+            if broken[0]:
+                raise OperationalError("COMMIT", {}, Exception("database or disk is full"))
+
+        event.listen(ledger._writer.engine, "commit", refuse)
+        told = await ledger.settle(attempt, APPLIED)
+        assert told.state is ActionState.APPLIED
+        with pytest.raises(LedgerUnavailable, match="full"):  # nothing leaves while that answer is owed
+            await ledger.begin("K2", 60, "POST", send_within_seconds=5, deadline_seconds=20)
+        broken[0] = False
+        assert await ledger.begin("K2", 60, "POST", send_within_seconds=5, deadline_seconds=20) is not None
+        found = await ledger.action("K1")
+        assert found is not None and (found.state, found.result_ref) == (ActionState.APPLIED, "9")
+
+
+async def test_intents_are_answered_only_when_the_second_record_has_them(file_url: str, tmp_path: Path) -> None:
+    async with await Ledger.open(file_url, tmp_path) as ledger:
+        keys = [f"K{n}" for n in range(40)]
+        await ledger.ensure([spec(key, slot_key=key) for key in keys])
+
+        async def one(key: str) -> bool:
+            await ledger.begin(key, 60, "POST", send_within_seconds=5, deadline_seconds=20)
+            return f'"{key}"' in (tmp_path / "intents.log").read_text()
+
+        assert all(await asyncio.gather(*(one(key) for key in keys)))
