@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from uuid import uuid4
 
 from integrations.clickup import ClickUp
@@ -16,12 +17,13 @@ from recovery.act import Runner
 from recovery.case_wiring import open_case_systems
 from recovery.desk.deeds import Desks
 from recovery.desk.perform import Outbox
+from recovery.desk.ports import Board
 from recovery.desk.settings import DeskSettings, load_desk
 from recovery.errors import ConfigError
 from recovery.model import System
 from recovery.ports import RateGate, Tell
 from recovery.settings import Settings, reveal
-from recovery.settings_remotes import SecretAt
+from recovery.settings_remotes import BoardSettings, SecretAt
 from recovery.wiring import Systems, rate_gate, silent
 
 
@@ -73,6 +75,18 @@ async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> Async
 
 
 @dataclass(frozen=True, slots=True)
+class BoardKit:
+    """What the factory of a plugged-in board is given, to return a `recovery.desk.ports.Board`.
+
+    `transport(headers)` is an HTTP client to the board's `base_url` with our rates, retries of reads and evidence.
+    """
+
+    token: str = field(repr=False)
+    options: Mapping[str, str]
+    transport: Callable[[Mapping[str, str]], Transport]
+
+
+@dataclass(frozen=True, slots=True)
 class _Maker:
     settings: Settings
     systems: Systems
@@ -96,14 +110,33 @@ class _Maker:
             sender=named.sender,
         )
 
-    def board(self) -> ClickUp | None:
-        """The clients' boards, if configured."""
+    def board(self) -> Board | None:
+        """The clients' boards, if configured: ClickUp, or what is plugged in for it (R003.13)."""
+        if self.settings.board is not None:
+            return self._plugged(self.settings.board)
         named = self.settings.clickup
         if named is None:
             return None
         token = self._secret(named.token, "clickup.token")
         transport = self._transport(System.CLICKUP, named.base_url, ClickUp.credentials(token), (token,))
         return ClickUp(transport, key_field=named.key_field)
+
+    def _plugged(self, named: BoardSettings) -> Board:
+        module, _, name = named.factory.partition(":")
+        try:
+            make = getattr(import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"board.factory: {named.factory!r} cannot be loaded: {error}.", 'Write it as "module:function".'
+            ) from error
+        token = self._secret(named.token, "board.token") if named.token is not None else ""
+        secrets = (token,) if token else ()
+
+        def transport(headers: Mapping[str, str]) -> Transport:
+            return self._transport(System.CLICKUP, named.base_url, headers, secrets)
+
+        board: Board = make(BoardKit(token, named.options, transport))
+        return board
 
     def in_app(self) -> Pendo | None:
         """In-app guides, if configured."""

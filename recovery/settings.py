@@ -19,6 +19,7 @@ from recovery.model import Remedy
 from recovery.policy import Decision, Limits, People, Policy, QuietHours, ValidUntil, Waits
 from recovery.settings_remotes import (
     AccountSettings,
+    BoardSettings,
     ClickUpSettings,
     JiraSettings,
     PagerDutySettings,
@@ -81,6 +82,7 @@ class Settings(Strict):
     smtp: SmtpSettings | None = None
     pagerduty: PagerDutySettings | None = None
     clickup: ClickUpSettings | None = None
+    board: BoardSettings | None = None
     pendo: PendoSettings | None = None
     statuspage: StatuspageSettings | None = None
     desk_folder: Path = Path()
@@ -93,6 +95,8 @@ class Settings(Strict):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Settings:
+        if self.clickup is not None and self.board is not None:
+            raise ValueError("name either clickup or board, not both")
         names = [a.name for a in self.accounts]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:

@@ -206,6 +206,15 @@ class ClickUpSettings(Paced):
     key_field: Text
 
 
+class BoardSettings(Strict):
+    """Another kind of board in ClickUp's place: `factory` is "module:function", called with a `BoardKit`."""
+
+    factory: Text
+    base_url: str = ""
+    token: SecretAt | None = None
+    options: dict[str, str] = Field(default_factory=dict)
+
+
 class PendoSettings(Paced):
     """In-app guides; the key needs "Allow Write Access" to switch them."""
 

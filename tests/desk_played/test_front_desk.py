@@ -244,5 +244,28 @@ def test_one_part_of_a_round_that_fails_does_not_keep_the_other_from_its_turn(fr
     assert broken.code == 0
 
 
+@pytest.mark.requirement("R003.13")
+def test_another_kind_of_board_is_put_in_by_a_line_of_the_configuration(front: Front) -> None:
+    """A folder stands in for ClickUp; each task is made once and then kept up to date."""
+    folder, before = front.night.folder / "board", front.night.config.read_text(encoding="utf-8")
+    start = before.index("[clickup]")
+    end = before.index("\n[", start)
+    plugged = f'[board]\nfactory = "tests.desk_played.folder_board:FolderBoard"\noptions = {{ folder = "{folder}" }}\n'
+    front.night.config.write_text(before[:start] + plugged + before[end:], encoding="utf-8")
+    given = ("--by", ENGINEER, "--ref", "inc-board", "--severity", "P3", "--customer", "harbor", "--customer", "opera")
+    front.ask("declare", "A button is grey", *given)
+    nature = ("--nature", "bug", "--impact", "one person")
+    front.ask("update", "inc-board", "--by", SPEAKER, *nature)
+    front.ask("tick")
+    made = (folder / "journal").read_text(encoding="utf-8").split("\n")[:-1]
+    assert [line.split()[0] for line in made] == ["created", "created", "updated", "updated"]
+    assert all("Status: triaged" in path.read_text(encoding="utf-8") for path in folder.glob("*.json"))
+    wrong = plugged.replace("FolderBoard", "NoBoard")
+    front.night.config.write_text(before[:start] + wrong + before[end:], encoding="utf-8")
+    refused = front.run("incident", "list")
+    assert refused.code == 2 and "board.factory" in refused.err
+    front.night.config.write_text(before, encoding="utf-8")
+
+
 def test_nothing_was_done_twice(front: Front) -> None:
     assert front.complaints() == []
