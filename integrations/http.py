@@ -34,6 +34,7 @@ from integrations.replies import (
     classify,
     is_json_type,
     limit_wait_seconds,
+    not_sent,
     reason_of,
 )
 from integrations.sockets import (
@@ -351,12 +352,12 @@ class Transport:
                 request = await self._request(call)
                 await self._gate.acquire(self.account, self._budget)
         except (RemoteError, ConfigError) as problem:  # no token could be got, so nothing was sent
-            return _not_sent(str(problem), auth_failed=isinstance(problem, AuthFailed))
+            return not_sent(str(problem), auth_failed=isinstance(problem, AuthFailed))
         except TimeoutError:
-            return _not_sent("its turn did not come in time")
+            return not_sent("its turn did not come in time")
         now = self.clock.monotonic()
         if now >= attempt.send_by_monotonic or now >= give_up_at:
-            return _not_sent("the attempt's time to send had passed")
+            return not_sent("the attempt's time to send had passed")
         return request
 
     async def _send(
@@ -446,7 +447,3 @@ class Transport:
             record_exception=False,
             set_status_on_exception=False,
         )
-
-
-def _not_sent(why: str, *, auth_failed: bool = False) -> WriteResult:
-    return WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {why}", auth_failed=auth_failed)

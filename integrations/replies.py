@@ -184,6 +184,11 @@ def classify(
     return WriteResult(AttemptOutcome.UNKNOWN, detail=f"{status} {reason_of(reply)}")
 
 
+def not_sent(why: str, *, auth_failed: bool = False) -> WriteResult:
+    """Nothing left this machine, and why."""
+    return WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {why}", auth_failed=auth_failed)
+
+
 def _judged(reply: Reply, judge: Judge, content_type_ok: Callable[[str], bool]) -> WriteResult:
     if not content_type_ok(reply.content_type):
         return WriteResult(

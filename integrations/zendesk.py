@@ -27,6 +27,7 @@ from typing import Any, Literal
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.oauth import OAuth
 from integrations.plaintext import plain
+from integrations.replies import not_sent
 from recovery.desk.ports import Attachment, BulkJob, CustomerTicket, CustomerTicketDraft, TicketComment
 from recovery.errors import AuthFailed, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
@@ -361,5 +362,4 @@ def _judge_job(reply: Reply) -> WriteResult | None:
 
 
 def _not_sent(problem: RemoteError) -> WriteResult:
-    refused = isinstance(problem, AuthFailed)
-    return WriteResult(AttemptOutcome.NOT_APPLIED, detail=f"not sent: {problem}", auth_failed=refused)
+    return not_sent(str(problem), auth_failed=isinstance(problem, AuthFailed))
