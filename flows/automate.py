@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import sys
 import tomllib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.events.schemas.automations import AutomationCore
@@ -22,7 +25,7 @@ async def automate() -> None:
             try:
                 actions = [await _with_ids(client, a) for a in described["actions"]]
             except ObjectNotFound:
-                wanted = ", ".join(a.get("deployment") or a.get("block") for a in described["actions"])
+                wanted = ", ".join(a.get("deployment") or " or ".join(a["blocks"]) for a in described["actions"])
                 sys.stdout.write(f"left out: {described['name']!r} (there is no {wanted} on this server)\n")
                 continue
             await _put(client, AutomationCore.model_validate({**described, "actions": actions}))
@@ -30,13 +33,24 @@ async def automate() -> None:
 
 async def _with_ids(client: PrefectClient, action: dict[str, Any]) -> dict[str, Any]:
     """The action with ids in place of names. Raises ObjectNotFound."""
-    made = {k: v for k, v in action.items() if k not in {"deployment", "block"}}
+    made = {k: v for k, v in action.items() if k not in {"deployment", "blocks"}}
     if name := action.get("deployment"):
         made["deployment_id"] = (await client.read_deployment_by_name(name)).id
-    if name := action.get("block"):
-        kind, block = name.split("/")
-        made["block_document_id"] = (await client.read_block_document_by_name(block, kind)).id
+    if names := action.get("blocks"):
+        made["block_document_id"] = await _first_block(client, names)
     return made
+
+
+async def _first_block(client: PrefectClient, names: Sequence[str]) -> UUID:
+    for name in names[:-1]:
+        with suppress(ObjectNotFound):
+            return await _block(client, name)
+    return await _block(client, names[-1])
+
+
+async def _block(client: PrefectClient, name: str) -> UUID:
+    kind, block = name.split("/")
+    return (await client.read_block_document_by_name(block, kind)).id
 
 
 async def _put(client: PrefectClient, automation: AutomationCore) -> None:
@@ -44,7 +58,10 @@ async def _put(client: PrefectClient, automation: AutomationCore) -> None:
     if not known:
         await client.create_automation(automation)
         return
-    await client.update_automation(known[0].id, automation)
+    automation.enabled = known[0].enabled  # who switched it off on the pages has the last word
+    # An update makes the server forget what it waits for, such as the next heartbeat of a run.
+    if AutomationCore.model_validate(known[0].model_dump()) != automation:
+        await client.update_automation(known[0].id, automation)
     for twin in known[1:]:
         await client.delete_automation(twin.id)
 

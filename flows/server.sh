@@ -114,9 +114,11 @@ deploy() {
 
 up() {
     settings
+    local pooled=yes
     if running server; then
         echo "The server is already running."
     else
+        pooled=
         if healthy; then
             echo "Something else answers at $url; set ALLCLEAR_PREFECT_PORT." >&2
             exit 1
@@ -125,7 +127,8 @@ up() {
         (export "${server[@]}" && start server "$bin/prefect" server start)
         wait_for_server
     fi
-    running worker || with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
+    # A worker may outlive its server, and a new server may have a new database.
+    running worker && [ -n "$pooled" ] || with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
     deploy
     if ! running worker; then
         with "$bin/python" -m flows.settle "$pool" "$worker"

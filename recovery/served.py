@@ -220,7 +220,7 @@ async def approve_plan(given: ApprovalForm) -> str:
                 given.reason,
             )
         )
-    part = f"{len(items)} items of " if items else ""
+    part = f"{len(items)} item{'' if len(items) == 1 else 's'} of " if items else ""
     return f"{given.approved_by.strip()} approves {part}plan {made.digest[:12]} ({given.recipients} recipients)"
 
 

@@ -23,6 +23,8 @@ AWAITING = "Awaiting approval"
 MOST_ANNOUNCED = 200
 EVENTS = uuid.uuid5(uuid.NAMESPACE_DNS, "events.allclear.invalid")
 STATES = {EXIT_ALL_CLEAR: "All clear", EXIT_FAILED: "Failed", EXIT_HELD: "Held", EXIT_FINDINGS: "Findings"}
+FINAL_STATES = frozenset({*STATES.values(), AWAITING, "Rejected", "Expired", "Stopped"})
+"""Every name that the final state of a run of ours may have; flows/automations.toml must know them all."""
 
 Rows = list[dict[str, Any]]
 
@@ -69,6 +71,11 @@ class Page:
     links: tuple[tuple[str, str], ...] = ()
     happenings: tuple[Happening, ...] = ()
     steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        """ValueError for a state that the automations do not know."""
+        if self.state not in FINAL_STATES:
+            raise ValueError(f"{self.state!r} is no final state of ours")
 
 
 @dataclass(slots=True)

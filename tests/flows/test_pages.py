@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery.served_pages import Happening, Tally, balance_text
+from flows.record import OUTCOMES
+from recovery.served_pages import FINAL_STATES, Happening, Page, Tally, balance_text
+
+from .conftest import REPOSITORY
 
 BALANCE = {"due": 3, "done_before": 1, "recovered": 1, "skipped": 0, "held": 1, "doubles": 0, "adds_up": True}
 
@@ -57,3 +61,13 @@ def test_the_balance_says_whether_it_adds_up(adds_up: bool, said: str) -> None:
     text = balance_text({**BALANCE, "adds_up": adds_up})
     assert "| done before | 1 |" in text
     assert text.endswith(said)
+
+
+def test_the_automation_for_abandoned_runs_knows_every_final_state_of_ours() -> None:
+    """An event is called by its state's name: a run that ends in a state missing there would be called crashed."""
+    described = tomllib.loads((REPOSITORY / "flows" / "automations.toml").read_text())["automations"]
+    (abandoned,) = [a for a in described if a["name"] == "allclear ends abandoned runs"]
+    known = {name.removeprefix("prefect.flow-run.") for name in abandoned["trigger"]["expect"]}
+    assert (FINAL_STATES | set(OUTCOMES.values())) - known == set()
+    with pytest.raises(ValueError, match="no final state"):
+        Page("plan", "title", "Something new", 0, [], "text")

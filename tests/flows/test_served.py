@@ -4,16 +4,100 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recovery.errors import RefusedError, UsageError
-from recovery.forms import ApprovalForm, RecoverForm, RejectionForm, WindowForm
-from recovery.model import Plan
-from recovery.served import approve_plan, reading, reject_plan, run_recorded_plan
+from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
+from recovery.served import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
 from recovery.served_pages import Page
-from tests.recovery.stage import Night, night, planned_items, stage
+from tests.recovery.stage import Night, night, stage
 from tests.recovery.test_guards import one, three
 
-WAVES = {"waves": [1, 1, 1]}
+
+def window(n: Night) -> WindowForm:
+    return WindowForm.model_validate({**n.estate.info["window"], "config": n.config})
+
+
+async def planned(n: Night) -> Page:
+    async with reading(window(n)) as work:
+        return await work.plan([await work.account(a) for a in work.accounts], None)
+
+
+def consent(n: Night, page: Page, recipients: int, **more: object) -> ApprovalForm:
+    known = {"plan": page.digest, "approved_by": "Dana Reyes", "caveat_read": True, "config": n.config}
+    return ApprovalForm.model_validate({**known, "recipients": recipients, **more})
+
+
+def rejection(n: Night, page: Page) -> RejectionForm:
+    return RejectionForm(plan=page.digest, rejected_by="Sam Okafor", reason="*the gala* is cancelled", config=n.config)
+
+
+async def run(n: Night, page: Page, starter: str = "test") -> Page:
+    how = RecoverForm(plan=page.digest, dry_run=False, started_by=starter)
+    return await run_recorded_plan(window(n), how)
+
+
+@pytest.mark.requirement("R001.13")
+async def test_a_rejected_plan_ends_its_run_cleanly_and_says_who_would_not_have_it(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(one)) as n:
+        page = await planned(n)
+        await approve_plan(consent(n, page, 350))
+        assert await reject_plan(rejection(n, page)) == f"Sam Okafor rejects plan {page.digest[:12]}"
+        ended = await run(n, page)
+        assert (ended.state, ended.exit_code, ended.steps) == ("Rejected", 3, ())
+        assert ended.title == f"Plan {page.digest[:12]} was rejected; nothing was done"
+        assert "Rejected by Sam Okafor: &#42;the gala&#42; is cancelled." in ended.text
+        with pytest.raises(RefusedError, match="rejected"):
+            await approve_plan(consent(n, page, 350))
+        assert n.writes() == []
+
+
+async def test_an_expired_plan_ends_its_run_cleanly_without_holding_anything(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(one), top="plan_expires_minutes = 0.03") as n:
+        page = await planned(n)
+        await approve_plan(consent(n, page, 350))
+        await asyncio.sleep(1.9)
+        ended = await run(n, page)
+        assert (ended.state, ended.exit_code) == ("Expired", 3)
+        async with n.open() as systems:
+            assert await systems.ledger.items() == ()
+        assert n.writes() == []
+
+
+@pytest.mark.requirement("R001.13")
+async def test_an_approver_may_let_the_first_wave_go_alone_and_types_its_recipients(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(three), limits={"waves": [1, 2]}) as n:
+        page = await planned(n)
+        assert [(r["wave"], r["recipients"]) for r in page.rows] == [(1, 350), (2, 350), (2, 350)]
+        with pytest.raises(RefusedError, match="reach 350"):
+            await approve_plan(consent(n, page, 1050, waves=1))
+        said = await approve_plan(consent(n, page, 350, waves=1))
+        assert said == f"Dana Reyes approves 1 item of plan {page.digest[:12]} (350 recipients)"
+        done = await run(n, page)
+        assert [r["outcome"] for r in done.rows] == ["confirmed", "held", "held"]
+        assert n.sent() == 350
+
+
+@pytest.mark.parametrize("part", [{"waves": 0}, {"waves": 1, "items": ["101"]}])
+async def test_a_part_that_names_nothing_or_two_things_is_refused(tmp_path: Path, part: dict[str, object]) -> None:
+    async with night(tmp_path, stage(one)) as n:
+        page = await planned(n)
+        with pytest.raises(UsageError):
+            await approve_plan(consent(n, page, 0, **part))
+
+
+async def test_a_plan_leads_to_its_decision_and_a_held_item_to_its_answer(tmp_path: Path) -> None:
+    """The links of a page fill in the forms; whoever follows them types the name, the number and the reason."""
+    async with night(tmp_path, stage(one), limits={"two_people_above": 100}) as n:
+        page = await planned(n)
+        assert [s.deployment for s in page.steps] == ["approve/approve", "reject/reject", "recover/recover"]
+        how = RecoverForm.model_validate(page.steps[2].parameters["how"])
+        assert (how.plan, how.dry_run) == (page.digest[:12], False)
+        await approve_plan(consent(n, page, 350))
+        held = await run(n, page, starter="Dana Reyes")
+        answer, again = held.steps
+        assert (answer.deployment, again.deployment) == ("answer/answer", "recover/recover")
+        given = {**answer.parameters["given"], "answered_by": "Lee", "reason": "the gala is over", "config": n.config}
+        assert "stays held" in await answer_held(AnswerForm.model_validate(given)), "the recommended answer is to wait"
+        assert (await run(n, page, starter="Sam Okafor")).state == "All clear"

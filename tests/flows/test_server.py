@@ -7,15 +7,29 @@ import re
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
 
+from .browser import MISSING, SHOTS, Pages, opened
 from .conftest import BIN, REPOSITORY, Estate, Server, wait_until
+from .notices import Notices
 
 pytestmark = pytest.mark.timeout(300)
+
+BLOCK = """
+import asyncio, sys
+from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
+from flows.automate import automate
+
+text = {"subject": "{{subject}}", "body": "{{body}}"}
+Webhook(name="tests", url=sys.argv[1], json_data=text).save("allclear", overwrite=True)
+for _ in range(2):
+    asyncio.run(automate())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +49,23 @@ def outage_over(server: Server, estate: Estate) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def planned(server: Server, estate: Estate, outage_over: dict[str, Any]) -> dict[str, Any]:
-    """A run of the deployment that only plans."""
-    run = server.api.run("recover/recover", outage=estate.window, how={"dry_run": True})
-    return {**run, "judged": estate.judged()}
+def pages(server: Server) -> Iterator[Pages | None]:
+    """The server's own pages in a browser; None where there is none, and then the runs are started over REST."""
+    with opened(server.port, (server.home / "login").read_text().strip(), server.api) as window:
+        yield window
+
+
+@pytest.fixture(scope="module")
+def planned(server: Server, estate: Estate, pages: Pages | None, outage_over: dict[str, Any]) -> dict[str, Any]:
+    """A run of the deployment that only plans: the outage chosen in the form, everything else left as it is."""
+    if pages is None:
+        run = server.api.start("recover/recover", outage=estate.window, how={"dry_run": True})
+    else:
+        pages.form("recover/recover", "Dry run")
+        pages.choose_moment(0, estate.window["start"])
+        pages.choose_moment(1, estate.window["end"])
+        run = pages.submit("recover")
+    return {**server.api.finished(run), "judged": estate.judged()}
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +83,79 @@ def refused(server: Server, digest: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def recovered(server: Server, digest: str, refused: str) -> dict[str, Any]:
-    """The approved plan, run through the worker."""
-    consent = {"plan": digest, "approved_by": "Dana Reyes", "recipients": 1200, "caveat_read": True}
-    approved = server.api.run("approve/approve", approval=consent)
+def notices(server: Server) -> Iterator[Notices]:
+    """Where the server's notices arrive: a webhook of ours, put into a block as an operator would."""
+    with Notices() as taken:
+        done = subprocess.run(
+            [sys.executable, "-c", BLOCK, taken.url],
+            env=server.client_environment(),
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "left out" not in done.stdout
+        yield taken
+
+
+@pytest.fixture(scope="module")
+def held(
+    server: Server, pages: Pages | None, planned: dict[str, Any], digest: str, refused: str, notices: Notices
+) -> dict[str, Any]:
+    """The plan, approved by the very person who then starts it: more than a thousand people need another approver."""
+    if pages is None:
+        consent = {"plan": digest, "approved_by": "Dana Reyes", "recipients": 1200, "caveat_read": True}
+        approval = server.api.start("approve/approve", approval=consent)
+    else:
+        shown = pages.artifact(planned["id"], "plan-report", "ready to recover")
+        assert "1,200" in shown.inner_text()
+        pages.follow("approve this plan", "Reason")
+        pages.fill("Your name", "Dana Reyes")
+        pages.fill("Recipients", "1200")
+        pages.switch("I have read the vendor's caveat")
+        approval = pages.submit("approve")
+    approved = server.api.finished(approval)
     assert approved["state_type"] == "COMPLETED", approved["state"]
-    how = {"plan": digest, "dry_run": False, "started_by": "Sam Okafor"}
-    return server.api.run("recover/recover", outage={}, how=how)
+    assert approved["state"]["message"] == f"Dana Reyes approves plan {digest} (1200 recipients)"
+    if pages is None:
+        how = {"plan": digest, "dry_run": False, "started_by": "Dana Reyes"}
+        return server.api.run("recover/recover", outage={}, how=how)
+    pages.artifact(planned["id"], "plan-report", "ready to recover")
+    pages.follow("run it, once it is approved", "Dry run")
+    pages.fill("Your name", "Dana Reyes")
+    run = pages.submit("run")
+    pages.watch(run, "Held")
+    return server.api.finished(run)
+
+
+@pytest.fixture(scope="module")
+def recovered(server: Server, pages: Pages | None, held: dict[str, Any], digest: str) -> dict[str, Any]:
+    """The held item answered, and the same plan run by somebody else."""
+    if pages is None:
+        (item,) = held_keys(server, held)
+        given = {"item": item, "choice": "wait", "answered_by": "Lee", "reason": "Sam will start it"}
+        answered = server.api.run("answer/answer", given=given)
+        assert answered["state_type"] == "COMPLETED", answered["state"]
+        how = {"plan": digest, "dry_run": False, "started_by": "Sam Okafor"}
+        return server.api.run("recover/recover", outage={}, how=how)
+    pages.artifact(held["id"], "recovery-report", "Not approved")
+    pages.follow("answer", "Reason")
+    pages.fill("Your name", "Lee")
+    pages.fill("Reason", "Sam will start it")
+    answered = server.api.finished(pages.submit("answer"))
+    assert answered["state"]["message"] == "It stays held."
+    pages.artifact(held["id"], "recovery-report", "Not approved")
+    pages.follow("run the plan again", "Dry run")
+    pages.fill("Your name", "Sam Okafor")
+    run = pages.submit("run-again")
+    pages.watch(run, "All clear")
+    return server.api.finished(run)
+
+
+def held_keys(server: Server, run: dict[str, Any]) -> list[str]:
+    rows = json.loads(server.api.artifacts(run["id"])["recovery-items"]["data"])
+    return [r["key"] for r in rows if r["outcome"] == "held"]
 
 
 @pytest.mark.requirement("R001.39")
@@ -85,9 +178,16 @@ def test_an_approval_that_does_not_acknowledge_the_caveat_is_refused(server: Ser
     assert "caveats that were not acknowledged" in ended["state"]["message"]
 
 
-def test_an_approved_plan_recovers_through_the_worker_once(
-    server: Server, estate: Estate, recovered: dict[str, Any], digest: str
+@pytest.mark.requirement("R001.13", "R001.34")
+def test_who_approved_cannot_start_alone_and_the_held_item_is_announced_once(
+    server: Server, estate: Estate, held: dict[str, Any], notices: Notices
 ) -> None:
+    assert (held["state_type"], held["state"]["name"]) == ("COMPLETED", "Held")
+    (item,) = held_keys(server, held)
+    assert wait_until("a notice", 60, lambda: notices.told) == [{"subject": "An item is held", "item": item}]
+
+
+def test_an_approved_plan_recovers_through_the_worker_once(estate: Estate, recovered: dict[str, Any]) -> None:
     assert (recovered["state_type"], recovered["state"]["name"]) == ("COMPLETED", "All clear")
     assert "1 recovered" in recovered["state"]["message"]
     judged = estate.judged()
@@ -98,9 +198,6 @@ def test_an_approved_plan_recovers_through_the_worker_once(
         "tickets": 1,
         "notices": 1,
     }
-    again = server.api.run("recover/recover", outage={}, how={"plan": digest, "dry_run": False})
-    assert again["state_type"] == "COMPLETED"
-    assert estate.judged() == judged, "a second run of the same plan sends and files nothing"
 
 
 @pytest.mark.requirement("R001.39")
@@ -198,12 +295,33 @@ def test_a_recovery_at_the_terminal_is_recorded_on_the_server(
     assert (run["state_type"], run["state"]["name"]) == ("COMPLETED", "All clear")
 
 
-def test_putting_the_automations_on_the_server_again_makes_no_second_one(server: Server) -> None:
-    def names() -> list[str]:
-        return sorted(a["name"] for a in server.api.post("/automations/filter", {}))
+def test_putting_the_automations_on_the_server_again_makes_no_second_one(server: Server, notices: Notices) -> None:
+    names = [a["name"] for a in server.api.post("/automations/filter", {})]
+    assert "allclear ends abandoned runs" in names
+    assert len(names) == len(set(names)) == 6
 
-    before = names()
-    assert "allclear ends abandoned runs" in before
-    again = [sys.executable, "-m", "flows.automate"]
-    subprocess.run(again, env=server.client_environment(), cwd=REPOSITORY, capture_output=True, check=True)
-    assert names() == before
+
+def test_a_round_of_watching_runs_by_itself_every_minute(server: Server) -> None:
+    watch = server.api.deployment("watch/watch")["id"]
+
+    def ended() -> list[dict[str, Any]]:
+        runs = server.api.runs(deployment_id={"any_": [watch]}, state={"type": {"any_": ["COMPLETED", "FAILED"]}})
+        return [r for r in runs if r["auto_scheduled"]]
+
+    run = wait_until("a round", 120, ended)[0]
+    assert (run["state_type"], run["state"]["name"]) == ("COMPLETED", "All clear"), run["state"]
+    assert {"watch-items", "watch-report"} <= set(server.api.artifacts(run["id"]))
+
+
+@pytest.mark.requirement("R001.39")
+def test_the_pages_lead_from_the_form_to_the_end(pages: Pages | None, recovered: dict[str, Any], digest: str) -> None:
+    """What a person reads in the browser, page by page; the pictures stay under out/prefect."""
+    if pages is None:
+        pytest.skip(MISSING)
+    shown = pages.artifact(recovered["id"], "recovery-items", "Autumn gala").inner_text()
+    assert "confirmed" in shown
+    assert "It adds up." in pages.artifact(recovered["id"], "recovery-balance", "It adds up.").inner_text()
+    assert "All clear" in pages.artifact(recovered["id"], "recovery-report", "All clear").inner_text()
+    taken = [name.removesuffix(".png").split("-", 1)[1] for name in pages.taken]
+    assert {"recover-form", "plan-report", "approve-form", "run-held", "answer-form", "run-all-clear"} <= set(taken)
+    assert all((SHOTS / name).stat().st_size > 10_000 for name in pages.taken)
