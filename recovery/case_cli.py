@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from recovery.cli_options import NO_NAMES, App, By, Config, run_to_exit
+from recovery.cli_options import NO_NAMES, App, By, Config, Group, run_to_exit
 
 if TYPE_CHECKING:
     from recovery.case_commands import Where
@@ -17,9 +18,33 @@ Exit codes: 0 the case is clear (or the command has nothing to wait for), 1 fail
 3 a person is waited for: the answer says whom for, and with which command to go on.
 """
 
+
+class PlaybooksToo(Group):
+    """A playbook's id in place of a command, as in `case link-tracking ...`, opens a case and checks it."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command that the words name; a word that is neither a command nor a playbook stays an error."""
+        opens = args[0] not in self.commands and _is_playbook(args)
+        return super().resolve_command(ctx, ["open", args[0], "--check", *args[1:]] if opens else args)
+
+
+def _is_playbook(args: list[str]) -> bool:
+    from recovery.errors import AllclearError
+    from recovery.settings import load_settings
+
+    try:
+        given = next((Path(value) for name, value in pairwise(args) if name in ("-c", "--config")), None)
+        settings = load_settings(given)
+    except AllclearError:
+        return False
+    return (settings.path(settings.playbooks.folder) / f"{Path(args[0]).name}.toml").is_file()
+
+
 case_app = App(
+    cls=PlaybooksToo,
     help="Plays a playbook for one complaint: asks for what is missing, runs every check, names every cause, answers "
-    "the client or escalates with a complete package, and keeps the evidence.",
+    "the client or escalates with a complete package, and keeps the evidence. A playbook's id in place of a command "
+    "opens a case and checks it.",
     epilog=EPILOG,
     no_args_is_help=True,
 )

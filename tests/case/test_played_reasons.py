@@ -102,6 +102,13 @@ def test_the_plays_cover_every_reason_but_the_fallback() -> None:
     assert named == set().union(*(p.reasons for p in PLAYS.values()))
 
 
+def test_a_playbooks_id_in_place_of_a_command_opens_the_same_case_and_checks_it(shop: Shop) -> None:
+    words = ("--account", "shop-meta", "--template", "static_help", "--campaign", "C-direct", *DANA)
+    direct = shop.case("link-tracking", *words)
+    assert direct["checks"] and direct["case"] == shop.case("open", "link-tracking", *words)["case"]
+    assert "No such command" in shop.run("no-such-playbook", *words).output
+
+
 @pytest.mark.requirement("R000.1", "R000.2", "R000.3", "R000.4")
 def test_an_incomplete_complaint_is_asked_for_exactly_what_is_missing_and_nothing_is_read(shop: Shop) -> None:
     before = len(shop.events("meta"))
