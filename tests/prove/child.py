@@ -29,6 +29,7 @@ from sqlalchemy import event
 
 from integrations.http import Transport
 from recovery.approvals import acting, reach_of
+from recovery.ledger import Ledger
 from recovery.model import Approval, Finding, OutageWindow, Plan, Verdict
 from recovery.operate import Run, audit_window, plan_from
 from recovery.settings import load_settings
@@ -42,13 +43,15 @@ LEDGER_WRITES = (
 )  # fmt: skip
 PEOPLE = ("Dana Reyes", "Sam Okafor")
 RESUMED, PLANNED_ANEW = "resumed", "planned anew"
+BY_FILE, BY_ROW, BY_ENVIRONMENT = "file", "row", "environment"
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """One account's run. `stop_at` is the boundary at which it ends (0: none); `pause` seconds it waits there instead.
 
-    `plan` says how it goes on after a crash: with the recorded plan, or with a new one from a new audit.
+    `plan` says how it goes on after a crash: with the recorded plan, or with a new one from a new audit. `throw` names
+    the kill switch that is thrown at the boundary, where the run then goes on; "clear ..." takes it back at the start.
     """
 
     config: Path
@@ -59,6 +62,11 @@ class Task:
     pause: float = 0.0
     plan: str = RESUMED
     starter: str = "test"
+    throw: str = ""
+
+    @property
+    def kill_file(self) -> Path:
+        return self.config.parent / "STOP"
 
 
 @dataclass
@@ -71,6 +79,7 @@ class Boundaries:
     stands: asyncio.Event = field(default_factory=asyncio.Event)
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    ledger: Ledger | None = None
 
     def _is_here(self, label: str) -> bool:
         with self.lock:
@@ -86,14 +95,30 @@ class Boundaries:
     async def passed(self, label: str) -> None:
         if not self._is_here(label):
             return
+        if self.task.throw:
+            await self._throw()
+            return
         if self.task.pause:
             await asyncio.sleep(self.task.pause)
             return
         self._stop(label)
         await asyncio.Event().wait()
 
+    async def _throw(self) -> None:
+        if self.task.throw == BY_FILE:
+            self.task.kill_file.write_text("stop")
+        elif self.task.throw == BY_ENVIRONMENT:
+            os.environ["ALLCLEAR_KILL"] = "1"
+        elif self.task.throw == BY_ROW:
+            assert self.ledger is not None
+            await self.ledger.set_kill("Ana Ruiz", "stop")
+
     def passed_in_thread(self, label: str) -> None:
         if not self._is_here(label):
+            return
+        if self.task.throw:
+            # The writer's own thread cannot wait for a row to be written; a file it can write.
+            self.task.kill_file.write_text("stop")
             return
         if self.task.pause:
             time.sleep(self.task.pause)
@@ -119,6 +144,7 @@ STANDING: list[asyncio.Future[None]] = []
 def install(boundaries: Boundaries, systems: Systems) -> None:
     """Put the boundaries round the ledger's writes, its intents and (by `HERE`) the transport's writes."""
     HERE.set(boundaries)
+    boundaries.ledger = systems.ledger
     for name in LEDGER_WRITES:
         setattr(systems.ledger, name, boundaries.wrap(getattr(systems.ledger, name), name))
     writer = systems.ledger._writer
@@ -195,6 +221,9 @@ async def claim(systems: Systems, task: Task, findings: tuple[Finding, ...]) -> 
 async def recover(task: Task, boundaries: Boundaries) -> None:
     """Audit, plan, approve and run, as a person at the terminal does it; an interrupted plan goes on."""
     async with open_systems(load_settings(task.config), names=(task.account,)) as systems:
+        if task.throw.startswith("clear "):
+            task.kill_file.unlink(missing_ok=True)
+            await systems.ledger.clear_kill("Ana Ruiz")
         plan, findings = await recorded(systems, task), tuple[Finding, ...]()
         if plan is None:
             audit = await audit_window(systems, task.window)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recovery.ledger import Ledger
-from tests.prove.far import FarEnd, journalled
+from tests.prove.far import FarEnd
 from tests.prove.real import forked
 from tests.prove.worker import Shift, run_worker
 
@@ -111,9 +111,9 @@ class Crew:
         return {key: end for part in parts for key, end in json.loads(part.out.read_text()).items()}
 
 
-def wrong(folder: Path, endings: dict[str, str]) -> list[str]:
-    """Doubles, lost items, and what is called confirmed without a line in the journal."""
-    found, effects = list[str](), journalled(folder)
+def wrong(effects: Counter[str], endings: dict[str, str]) -> list[str]:
+    """Doubles, lost items, and what is called confirmed without a line in the journal of the remote."""
+    found = list[str]()
     found += [f"double: {key} happened {n} times" for key, n in effects.items() if n > 1]
     found += [f"lost: {key} happened and has no ending" for key in effects if key not in endings]
     for key, end in endings.items():

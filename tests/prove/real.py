@@ -114,9 +114,9 @@ class Case:
     def out(self) -> Path:
         return self.folder / f"run-{self.runs}"
 
-    def task(self, stop_at: int = 0, pause: float = 0.0, starter: str = "test") -> Task:
+    def task(self, stop_at: int = 0, pause: float = 0.0, starter: str = "test", throw: str = "") -> Task:
         self.runs += 1
-        return Task(self.config, self.account, self.window(), self.out, stop_at, pause, self.plan, starter)
+        return Task(self.config, self.account, self.window(), self.out, stop_at, pause, self.plan, starter, throw)
 
     def claims(self) -> list[Path]:
         return sorted(self.folder.glob("run-*.claims"), key=lambda p: int(re.findall(r"\d+", p.name)[0]))

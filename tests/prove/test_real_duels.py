@@ -54,7 +54,7 @@ async def test_a_process_stopped_for_longer_than_its_lease_does_no_harm(
         endings = [json.loads(shift.out.read_text()) for shift in shifts]
         last = await crew.finish(keys)
     for told in (*endings, last):
-        assert wrong(tmp_path, told) == []
+        assert wrong(journalled(tmp_path), told) == []
     assert await unsettled(url, crew.state_dir) == []
     effects = journalled(tmp_path)
     with capsys.disabled():

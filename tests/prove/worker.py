@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ from recovery.errors import LedgerConflict, LedgerError
 from recovery.gate import Allow, Ruling
 from recovery.ledger import Ledger
 from recovery.ledger_rows import ActionSpec
+from recovery.ledger_work import Work
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, WriteResult
 from recovery.policy import Limits, Policy, Waits
 from tests.prove.far import REPLY_SECONDS, SETTLE_SECONDS, NearEnd, near_end
@@ -57,6 +59,7 @@ class Shift:
     at_once: int = 8
     pauses: Sequence[tuple[str, float]] = ()  # for each key: at which point this process is stopped, and for how long
     policy: Policy = POLICY
+    full: str = ""  # "pages:N", "bytes:N" (to spare) or "read-only": what becomes of the ledger's disk once it is open
 
 
 def spec_of(key: str) -> ActionSpec:
@@ -156,10 +159,29 @@ def kill_file(folder: Path) -> Callable[[], str]:
     return lambda: "the kill file" if (folder / "KILL").exists() else ""
 
 
+async def fill(ledger: Ledger, shift: Shift) -> None:
+    """Leave the SQLite ledger this little room: pages of the database, or bytes of any file (a limit of the kernel)."""
+    kind, _, spare = shift.full.partition(":")
+    if kind == "bytes":
+        sizes = [path.stat().st_size for path in shift.state_dir.parent.glob("ledger.db*")]
+        limit = max(sizes) + int(spare)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    elif kind == "pages":
+
+        def limit_pages(work: Work) -> None:
+            pages = int(work.connection.exec_driver_sql("PRAGMA page_count").scalar_one())
+            work.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + int(spare)}")
+
+        await ledger._write(limit_pages)
+    elif kind == "read-only":
+        await ledger._write(lambda work: work.connection.exec_driver_sql("PRAGMA query_only = ON").close())
+
+
 async def work(shift: Shift, each: Any = None) -> dict[str, str]:
     """Every key's ending; `each` is a barrier before every key."""
     off = kill_file(shift.state_dir)
     async with await Ledger.open(shift.url, shift.state_dir) as ledger:
+        await fill(ledger, shift)
         runner = Runner(ledger, Clock(), shift.policy, _silent, f"run-{os.getpid()}", off)
         worker = Worker(runner, await near_end(shift.remote))
         if each is not None:
@@ -179,6 +201,16 @@ async def _meet(worker: Worker, number: int, key: str, shift: Shift, each: Any) 
     await asyncio.to_thread(each.wait)
     worker.pause = shift.pauses[number] if shift.pauses else ("", 0.0)
     return await worker.do(key)
+
+
+def run_levels(shifts: Sequence[Shift]) -> None:
+    """Several shifts of one process side by side, each with a ledger of its own."""
+
+    async def all_of_them() -> None:
+        for shift, told in zip(shifts, await asyncio.gather(*map(work, shifts)), strict=True):
+            shift.out.write_text(json.dumps(told))
+
+    asyncio.run(all_of_them())
 
 
 def run_worker(shift: Shift, each: Any = None) -> None:
