@@ -233,8 +233,15 @@ def row_view(n: int, item: ItemReport) -> RowView:
         recommended=shown(question.recommended, 600) if question else "",
         witnesses=tuple(_witness_view(t, slot.time_zone) for t in item.testimonies),
         actions=tuple(_action_view(a, slot.time_zone) for a in item.actions),
-        facts=tuple(FactView(*f[:3], "changed" if f[3] else "") for f in fact_changes(item.before, item.after)),
+        facts=_fact_views(item),
     )
+
+
+def _fact_views(item: ItemReport) -> tuple[FactView, ...]:
+    """What was read before and after; nothing for a slot that needed nothing, where there is no after."""
+    if item.outcome == "done_before":
+        return ()
+    return tuple(FactView(*f[:3], "changed" if f[3] else "") for f in fact_changes(item.before, item.after))
 
 
 def _witness_view(testimony: Testimony, zone: str) -> WitnessView:

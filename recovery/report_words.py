@@ -157,7 +157,7 @@ def fact_text(value: object) -> str:
         return str(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(shown(v, 400) for v in value) or "none"
-    return shown(value, 400)
+    return shown(value, 400) or "(empty)"
 
 
 def fact_changes(before: Facts, after: Facts) -> list[tuple[str, str, str, bool]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from recovery.audit import AuditResult
 from recovery.ledger_rows import ActionRow, ItemRow
-from recovery.model import Approval, Balance, Exchange, Finding, Plan, Remedy, Verdict
+from recovery.model import Approval, Balance, Exchange, Finding, ItemOutcome, Plan, Remedy, Verdict
 from recovery.ports import TicketRef
 from recovery.report import AccountReport, ActionReport, ItemReport, Mode, RunReport
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from recovery.wiring import Systems
 
 MOST_EVIDENCE = 400
+TELLING = (ItemOutcome.HELD, ItemOutcome.OPEN, ItemOutcome.CONFIRMED, ItemOutcome.SKIPPED)
+"""Whose replies are shown first when not all fit."""
 
 
 async def build(
@@ -109,7 +111,14 @@ def _action(row: ActionRow) -> ActionReport:
 
 
 async def evidence_for(systems: Systems, report: RunReport) -> dict[str, Exchange]:
-    """The stored replies that the report's actions name, so that the page can show them."""
-    wanted = [a.evidence_digest for i in report.items for a in i.actions if a.evidence_digest][:MOST_EVIDENCE]
-    found = {d: await systems.ledger.evidence(d) for d in wanted}
+    """The stored replies that the page names: of held items first, and of each item its witnesses before its proofs."""
+    named = [
+        digest
+        for outcome in TELLING
+        for item in report.items
+        if item.outcome == outcome
+        for digest in (*(t.digest for t in item.testimonies), *(a.evidence_digest for a in item.actions))
+        if digest
+    ]
+    found = {d: await systems.ledger.evidence(d) for d in list(dict.fromkeys(named))[:MOST_EVIDENCE]}
     return {d: e for d, e in found.items() if e is not None}

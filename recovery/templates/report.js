@@ -166,6 +166,7 @@
     byId("shown").textContent = hits.length === source.total
       ? count(source.total) + " slots."
       : count(hits.length) + " of " + count(source.total) + " slots match.";
+    document.documentElement.classList.toggle("filtered", hits.length !== source.total);
   }
 
   function filter() {
@@ -189,16 +190,19 @@
     const open = byId(button.getAttribute("aria-controls")).classList.toggle("open");
     button.setAttribute("aria-expanded", String(open));
   });
-  for (const button of document.querySelectorAll(".show-account")) {
-    button.hidden = false;
-    button.addEventListener("click", () => {
-      form.reset();
-      byId("f-account").value = button.dataset.account;
-      filter();
-      byId("slots").scrollIntoView();
-      byId("f-account").focus({ preventScroll: true });
-    });
+  document.querySelectorAll(".show-account").forEach((link) => { link.hidden = false; });
+
+  // `#account=NAME` is the page of one account: a link that can be mailed, and what is printed from it.
+  function showAccount() {
+    const name = location.hash.startsWith("#account=") && decodeURIComponent(location.hash.slice(9));
+    if (!name) return;
+    form.reset();
+    byId("f-account").value = name;
+    filter();
+    byId("slots").scrollIntoView();
+    byId("f-account").focus({ preventScroll: true });
   }
+  addEventListener("hashchange", showAccount);
 
   // A digest in a row leads to its evidence, which opens.
   function openTarget() {
@@ -226,6 +230,7 @@
     });
   }
   // A large report is read after the first paint.
-  if (data) requestAnimationFrame(() => setTimeout(filter, 0));
-  else filter();
+  const begin = () => { filter(); showAccount(); };
+  if (data) requestAnimationFrame(() => setTimeout(begin, 0));
+  else begin();
 })();

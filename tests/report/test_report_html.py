@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
+from urllib.parse import unquote
 
 import pytest
 
@@ -107,6 +108,9 @@ def test_ids_are_unique_and_every_reference_leads_somewhere(name: str) -> None:
     ids = Counter(a["id"] for _, a in page.elements if "id" in a)
     assert [i for i, n in ids.items() if n > 1] == []
     local = {a["href"][1:] for a in page.all("a", "use") if a.get("href", "").startswith("#")}
+    pages = {unquote(i.removeprefix("account=")) for i in local if i.startswith("account=")}
+    assert pages <= {a["value"] for a in page.all("option")}, "an account's page is a filter that there is"
+    local = {i for i in local if not i.startswith("account=")}
     named = {
         i for _, a in page.elements for key in ("aria-labelledby", "aria-describedby") for i in a.get(key, "").split()
     }
