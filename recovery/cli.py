@@ -33,6 +33,7 @@ for _command, _summary in (
     (cli_recovery.audit, "What was due, and what happened; reads only."),
     (cli_recovery.plan, "What would be done, and who it reaches."),
     (cli_recovery.approve, "A named person lets a plan act."),
+    (cli_recovery.reject, "A named person's no: the plan is never run."),
     (cli_recovery.recover, "Acts at most once, proves it, files the ticket."),
     (cli_standing.status, "Where things stand, and what to do next."),
     (cli_standing.hold, "What waits for a person: each question."),

@@ -110,6 +110,24 @@ def approve(
     run_to_exit(lambda: commands.approve(config, consent, as_json=as_json), as_json)
 
 
+def reject(
+    digest: Annotated[str, typer.Argument(help="The plan's digest (six letters or more).")],
+    by: By,
+    reason: Reason,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """A named person's no: the plan is never run, whoever approves it; a running one stops before its next item.
+
+    Example:
+
+      allclear reject 3f2a9c --by "Dana Reyes" --reason "the gala is cancelled"
+    """
+    from recovery import commands
+
+    run_to_exit(lambda: commands.reject(config, digest, by, reason, as_json=as_json), as_json)
+
+
 def recover(
     start: Start = "",
     end: End = "",

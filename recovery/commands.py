@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from recovery.approvals import BY_POLICY, acting, consent, reach_of, refuse_yes, unattended
 from recovery.command_input import Consenting, How, Part, Where
-from recovery.errors import UsageError
+from recovery.errors import RefusedError, UsageError
 from recovery.model import Approval, ItemOutcome, Plan, iso
 from recovery.operate import (
     EXIT_ALL_CLEAR,
@@ -132,6 +132,18 @@ async def approve(config: Path | None, given: Consenting, *, as_json: bool) -> i
         return EXIT_ALL_CLEAR
 
 
+async def reject(config: Path | None, digest: str, by: str, reason: str, *, as_json: bool) -> int:
+    """`allclear reject`."""
+    async with open_systems(load_settings(config)) as systems:
+        made = await _recorded(systems, digest)
+        await systems.ledger.reject(made.digest, by.strip(), systems.clock.now(), reason)
+    if as_json:
+        print_json({"schema": "allclear.reject/1", "plan": made.digest, "by": by, "reason": reason, "exit_code": 0})
+    else:
+        say([f"Recorded: {by} rejects plan {made.digest[:12]}. It is never run; `allclear plan` makes a new one."])
+    return EXIT_ALL_CLEAR
+
+
 async def _recorded(systems: Systems, digest: str) -> Plan:
     made = await systems.ledger.plan(digest)
     if made is None:
@@ -185,6 +197,8 @@ def _dry_run(made: Plan, result: AuditResult | None, as_json: bool) -> int:
 async def _missing_approval(systems: Systems, made: Plan, starter: str) -> str:
     """What a plan that no run has taken up still lacks before anything of it may act; "" when it may go on."""
     now = systems.clock.now()
+    if no := await systems.ledger.rejection(made.digest):
+        raise RefusedError(f"Plan {made.digest[:12]} was rejected by {no}", "Make a new plan with `allclear plan`.")
     if not acting(made) or now >= made.expires_at or await systems.ledger.items(plan=made.digest):
         return ""
     agreed = consent(made, await systems.ledger.approvals(made.digest), systems.policy, now, starter)

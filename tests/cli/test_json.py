@@ -41,7 +41,9 @@ def play(folder):
         run("doctor", "doctor")
         run("audit", "audit", *window(n))
         run("plan", "plan", *window(n))
-        run("waiting", "recover", *window(n), "--by", "Alex")
+        waiting = run("waiting", "recover", *window(n), "--by", "Alex").json["digest"]
+        run("reject", "reject", waiting[:10], "--by", "Dana Reyes", "--reason", "the gala is cancelled")
+        run("rejected", "recover", "--plan", waiting[:10], "--by", "Alex")
         plan = run("dry", "recover", *window(n), "--dry-run").json
         run("yes", "recover", *window(n), "--yes")
         run("approve", "approve", plan["digest"][:10], "--by", "Dana Reyes", "--recipients", "350", "--accept-caveat")
@@ -83,6 +85,8 @@ def played(tmp_path_factory):
         ("audit", "audit", 4),
         ("plan", "plan", 3),
         ("waiting", "plan", 3),
+        ("reject", "reject", 0),
+        ("rejected", "error", 1),
         ("dry", "plan", 3),
         ("yes", "error", 1),
         ("approve", "approve", 0),
@@ -102,6 +106,11 @@ def test_each_command_prints_one_document_with_its_schema_and_exit_code(played, 
     assert ran.json["schema"] == f"allclear.{schema}/1"
     assert (ran.code, ran.json["exit_code"]) == (code, code)
     assert ran.err == ""
+
+
+@pytest.mark.requirement("R001.13")
+def test_a_rejected_plan_is_refused_with_who_said_no_and_why(played):
+    assert played.ran["rejected"].json["error"].endswith("was rejected by Dana Reyes: the gala is cancelled")
 
 
 @pytest.mark.requirement("R001.4", "R001.16", "R001.39")
