@@ -155,15 +155,18 @@ async def test_quiet_hours_of_the_account_hold_what_reaches_people_and_nothing_e
         jobs.plant_import(story, account, "healthy", "Hourly", jobs.cron("5 * * * *", "UTC"), None, 400)
         at = jobs.once(story.started_at + timedelta(minutes=10))
         jobs.plant_import(story, account, "imp", "Guests", at, jobs.no_activity, 401)
+        jobs.plant_trigger(story, account, "trg", "Ticket scanned", at, jobs.no_activity, 12)
 
     # 08:20 UTC is 03:20 in New York that night.
     async with night(tmp_path, stage(mixed), tables="[quiet_hours]\nstart = 22:00:00\nend = 07:00:00") as n:
         rows = items(await n.recover())
         assert rows["101"].outcome is ItemOutcome.HELD and "quiet hours in America/New_York" in rows["101"].reason
+        assert rows["trg"].outcome is ItemOutcome.HELD and "quiet hours in America/New_York" in rows["trg"].reason
         assert rows["imp"].outcome is ItemOutcome.CONFIRMED
-        assert n.sent() == 0
+        assert n.sent() == 0 and not n.events("dashboard", "run_requested", definition="trg")
         n.policy()
-        assert items(await n.recover())["101"].outcome is ItemOutcome.CONFIRMED
+        again = items(await n.recover())
+        assert {again[ref].outcome for ref in ("101", "trg")} == {ItemOutcome.CONFIRMED}
 
 
 async def test_a_campaign_whose_time_runs_out_between_copy_and_release_stays_a_draft(tmp_path):

@@ -21,6 +21,13 @@ SHAPES = {
     "many": {"mode": "add_remove", "lost": 2, "stale": 25},
     "nothing": {"mode": "add_remove", "fate": jobs.no_activity},
     "newer": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "sametime": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "neverused": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "inactive": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "twotags": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "othercase": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "noaddress": {"mode": "add_remove", "lost": 2, "stale": 1},
+    "notag": {"mode": "add_only", "lost": 2},
 }
 
 
@@ -35,6 +42,49 @@ def plant(story, account):
     sync(story, account, **SHAPES[account.name])
     if account.name == "newer":
         account.tessitura.add_list(502, "Current members", [], fresh=[], last_used_at=story.ended_at)
+    ODD.get(account.name, lambda _story, _account: None)(story, account)
+
+
+def same_time(story, account):
+    account.tessitura.add_list(502, "Current members", [], fresh=[], last_used_at=story.started_at)
+
+
+def never_used(story, account):
+    account.tessitura.lists[501].last_used_at = None
+    same_time(story, account)
+
+
+def inactive(_story, account):
+    account.tessitura.lists[501].inactive = True
+
+
+def two_tags(_story, account):
+    account.dashboard.definitions["sync"]["tags"].append("Donors")
+
+
+def other_case(_story, account):
+    account.dashboard.definitions["sync"]["tags"][:] = [TAG.upper()]
+
+
+def no_address(_story, account):
+    """Somebody who carries the tag and has no address, so that nobody can say whether the list holds them."""
+    someone = account.pro2.add_contact("")
+    account.pro2.plant_tag(TAG, [someone.id])
+
+
+def no_tag(_story, account):
+    account.dashboard.definitions["sync"]["tags"][:] = ["Never made"]
+
+
+ODD = {
+    "sametime": same_time,
+    "neverused": never_used,
+    "inactive": inactive,
+    "twotags": two_tags,
+    "othercase": other_case,
+    "noaddress": no_address,
+    "notag": no_tag,
+}
 
 
 async def play(folder):
@@ -105,6 +155,30 @@ def test_a_list_of_the_same_name_that_was_used_later_makes_a_question(played):
     row = played.rows["newer"]
     assert row.outcome is ItemOutcome.HELD and "List 502" in row.question.text
     assert played.imports["newer"] == []
+
+
+@pytest.mark.requirement("R001.25")
+@pytest.mark.parametrize(
+    ("account", "words"),
+    [
+        ("neverused", "List 502"),
+        ("inactive", "switched off"),
+        ("twotags", "keeps 2 tags"),
+        ("notag", "does not exist in Pro2"),
+    ],
+)
+def test_a_sync_whose_list_or_tag_is_not_clear_is_asked_about_before_anything_is_imported(played, account, words):
+    row = played.rows[account]
+    assert row.outcome is ItemOutcome.HELD and words in row.question.text
+    assert played.imports[account] == [] and played.tags[account] == []
+
+
+@pytest.mark.requirement("R001.25", "R001.28", "R001.29")
+@pytest.mark.parametrize("account", ["sametime", "othercase", "noaddress"])
+def test_only_a_list_used_later_a_tag_of_another_name_and_people_with_an_address_count(played, account):
+    """The sync's own list stands where none is newer; capitals do not matter; who has no address keeps the tag."""
+    assert played.rows[account].outcome is ItemOutcome.CONFIRMED, played.rows[account]
+    assert counted(played, account) == (2, 1)
 
 
 @pytest.mark.requirement("R001.31")
