@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
+from functools import cache
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
@@ -41,8 +42,7 @@ class Sockets:
             self.reads: Pool = _Given(transport)
             self.writes: Pool = self.reads
             return
-        context = httpx.create_ssl_context(trust_env=False)
-        context.set_alpn_protocols(["http/1.1"])
+        context = _trust() if ca_file is None else _new_trust()
         if ca_file:
             context.load_verify_locations(ca_file)
         self._kept = Kept(context, MAX_BODY_BYTES, connections)
@@ -53,6 +53,17 @@ class Sockets:
         """Close every connection that this object opened."""
         if self._kept is not None:
             await self._kept.aclose()
+
+
+def _new_trust() -> ssl.SSLContext:
+    """Whom to trust, and HTTP/1.1 alone."""
+    context = httpx.create_ssl_context(trust_env=False)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+_trust = cache(_new_trust)
+"""Reading the authorities costs a command more than anything else it does at its start, so it is done once."""
 
 
 class _Given:

@@ -84,10 +84,10 @@ def report(
     ],
     account: Annotated[str, typer.Option("--account", help="The customer's account.")],
     subject: Annotated[str, typer.Option("--subject", help="What the customer wrote, in one line.")],
+    by: By,
     customer: Annotated[str, typer.Option("--customer", help="Who wrote.")] = "",
     email: Annotated[str, typer.Option("--email", help="Where to answer.")] = "",
     text: Annotated[str, typer.Option("--text", help="What the customer wrote.")] = "",
-    ticket: Annotated[str, typer.Option("--ticket", help="The customer ticket it came with, if any.")] = "",
     received: Annotated[str, typer.Option("--received", help="When it came in, if not now.")] = "",
     config: Config = None,
     as_json: AsJson = False,
@@ -96,12 +96,35 @@ def report(
 
     Example:
 
-      allclear incident report inc-1 --report mail-77 --account harbor --subject "Nothing was sent"
+      allclear incident report inc-1 --report call-7 --account harbor --subject "Nothing was sent" --by support.lead
     """
     from recovery import incident_commands as desk
 
-    given = desk.Reported(report_ref, account, customer, email, subject, text or subject, ticket, received)
-    _run(lambda: desk.report(config, ref, given, as_json=as_json), as_json)
+    given = desk.Reported(report_ref, account, customer, email, subject, text or subject, "", received)
+    _run(lambda: desk.report(config, ref, by, given, as_json=as_json), as_json)
+
+
+@incident_app.command()
+def link(
+    ref: Ref,
+    ticket: Annotated[str, typer.Option("--ticket", help="The customer ticket's number.")],
+    account: Annotated[str, typer.Option("--account", help="The customer's account.")],
+    subject: Annotated[str, typer.Option("--subject", help="What it is about, in one line.")],
+    by: By,
+    received: Annotated[str, typer.Option("--received", help="When it came in, if not now.")] = "",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Links a customer ticket that exists already: it is told everything, and hangs on the incident ticket.
+
+    Example:
+
+      allclear incident link inc-1 --ticket 4711 --account harbor --subject "Newsletter missing" --by support.lead
+    """
+    from recovery import incident_commands as desk
+
+    given = desk.Reported(f"ticket-{ticket}", account, account, "", subject, subject, ticket, received)
+    _run(lambda: desk.report(config, ref, by, given, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -168,6 +191,23 @@ def confirm(
         ),
         as_json,
     )
+
+
+@incident_app.command()
+def resolve(
+    ref: Ref,
+    by: By,
+    words: Annotated[str, typer.Option("--words", help="What Engineering says.")] = "resolved",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """The same as `confirm`.
+
+    Example:
+
+      allclear incident resolve inc-1 --by engineer.on.call
+    """
+    confirm(ref, by, words, config, as_json)
 
 
 @incident_app.command()

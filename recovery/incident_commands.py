@@ -100,9 +100,10 @@ async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
         return await deliver_and_show(desk, office, incident.ref, as_json)
 
 
-async def report(config: Path | None, ref: str, given: Reported, *, as_json: bool) -> int:
-    """`allclear incident report`: one customer's report, with its ticket or without."""
+async def report(config: Path | None, ref: str, by: str, given: Reported, *, as_json: bool) -> int:
+    """`allclear incident report` and `link`: one customer's report, without a ticket or with one that exists."""
     async with open_office(config, as_json) as (desk, office):
+        rules.authorize(desk.desk, by, "link")
         now = desk.systems.clock.now()
         came = parse_moment(given.received, now) if given.received else now
         if came > now:
@@ -110,7 +111,7 @@ async def report(config: Path | None, ref: str, given: Reported, *, as_json: boo
         named = Report(
             given.ref, given.account, given.customer, given.email, given.subject, given.text, came, given.ticket_ref
         )
-        await office.step(ref, lambda i: [] if i.report(named.ref) else [rules.add_report("allclear", named, now)])
+        await office.step(ref, lambda i: [] if i.report(named.ref) else [rules.add_report(by, named, now)])
         return await deliver_and_show(desk, office, ref, as_json)
 
 

@@ -60,7 +60,8 @@ def reported(front: Front, played: Played) -> None:
     settle(front, played)
     front.mail("late", "dan@opera.example", "Us too", FULL)
     settle(front, played)
-    given = ("--report", "call-1", "--account", "harbor", "--subject", "They rang", "--email", "eve@harbor.example")
+    given = ("--report", "call-1", "--account", "harbor", "--subject", "They rang", "--email", "eve@harbor.example",
+             "--by", SPEAKER)  # fmt: skip
     front.ask("report", played.ref, *given)
     front.ask("report", played.ref, *given)
     settle(front, played)
