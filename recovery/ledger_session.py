@@ -18,6 +18,7 @@ from recovery import ledger_opening as opening
 from recovery.errors import LedgerError, LedgerUnavailable
 from recovery.ledger_engine import database_url, make_engines, unavailable
 from recovery.ledger_files import IntentsLog, Workers, one_at_a_time, read_kill_file
+from recovery.ledger_leases import Leases
 from recovery.ledger_rates import Slots
 from recovery.ledger_work import Site, Work
 from recovery.ledger_writer import Hooks, Tally, Writer
@@ -72,6 +73,12 @@ class Session:
         """The budget of calls that all workers of this ledger share; None where only one process can use it."""
         shared = self._reading.dialect.name == "postgresql" and self._writer is not None
         return Slots(self._read) if shared else None
+
+    @property
+    def leases(self) -> Leases | None:
+        """This worker's leases of accounts; None where there can be one worker only."""
+        shared = self._reading.dialect.name == "postgresql" and self._writer is not None
+        return Leases(self._read, self.owner, self._site.is_dead) if shared else None
 
     @classmethod
     async def open(

@@ -164,6 +164,7 @@ class Run:
             stop=self.stop,
             alarm=self.alarm,
             objection=lambda: s.ledger.rejection(self.plan.digest),
+            leases=s.ledger.leases,
         )
         s.tell("begin", {"what": "items", "total": len(self.plan.items)})
         await recovery.run()

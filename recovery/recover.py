@@ -6,6 +6,7 @@ An item's trouble stays its own. Only a ledger that cannot record stops everythi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from recovery.act import Ended, Runner
 from recovery.approvals import Consent
-from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError
+from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError, Unavailable
 from recovery.model import ItemOutcome, Kind, Plan, PlanItem, Question, Remedy, Verdict
 from recovery.plan import is_intact
 from recovery.policy import Policy
@@ -23,12 +24,14 @@ from recovery.recipes.data_sync import tagged_import
 from recovery.recipes.jobs import repeat_import, reprocess, run_now
 from recovery.recipes.monitor import monitor
 from recovery.recipes.resend import resend
+from recovery.share import MOST_ACCOUNTS_AT_ONCE, Share
 
 if TYPE_CHECKING:
     from recovery.ledger import Ledger
+    from recovery.ledger_leases import Leases
 
+SILENCES = 2
 Recipe = Callable[[Context], Awaitable[Ended]]
-MOST_ACCOUNTS_AT_ONCE = 64
 
 CHOICES_BY_KIND: Mapping[str, tuple[str, ...]] = {
     Kind.CAMPAIGN: ("resend",),
@@ -112,8 +115,12 @@ class Recovery:
     alarm: Callable[[str], Awaitable[None]] | None = None
     objection: Callable[[], Awaitable[str]] | None = None
     """Asked before each item that acts: who has rejected the plan since the run began, and why; or ""."""
+    accounts_at_once: int = MOST_ACCOUNTS_AT_ONCE
+    leases: Leases | None = None
+    """Where several workers share the plan; None for the only one."""
     runner: Runner = field(init=False)
     _not_repaired: dict[str, set[str]] = field(default_factory=dict)
+    _silent: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """The runner that all items share."""
@@ -154,24 +161,29 @@ class Recovery:
 
     async def _wave(self, items: Sequence[PlanItem]) -> None:
         """Accounts side by side; within one account the plan's order, with mere watching beside it."""
-        room = asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE)
-
-        async def one_account(mine: list[PlanItem]) -> None:
-            async with room:
-                for item in mine:
-                    if self.stop.is_set():
-                        return
-                    await self._item(item)
-
         watching = [i for i in items if i.remedy is Remedy.MONITOR]
         acting: dict[str, list[PlanItem]] = {}
         for item in items:
             if item.remedy is not Remedy.MONITOR:
                 acting.setdefault(item.slot.account, []).append(item)
-        await asyncio.gather(*(one_account(mine) for mine in acting.values()), *(self._item(i) for i in watching))
 
-    async def _item(self, item: PlanItem) -> None:
+        async def one_account(name: str, late: bool) -> None:
+            for item in acting[name]:
+                if self.stop.is_set():
+                    return
+                await self._item(item, late=late)
+
+        waits, clock = self.policy.waits, self.runner.clock
+        share = Share(self.leases, waits.lease, waits.poll, clock, self.tell, self.accounts_at_once)
+        with contextlib.suppress(Ended):  # the operator stopped the run while it waited for another worker
+            await asyncio.gather(share.each(acting, one_account, self.stop.is_set), *(self._item(i) for i in watching))
+
+    async def _item(self, item: PlanItem, *, late: bool = False) -> None:
         row = await self.ledger.item(item.slot.key)
+        if late and row is not None and row.outcome in (ItemOutcome.HELD, ItemOutcome.SKIPPED):
+            self._settled(item, row.outcome)
+            self.tell("item", {"slot": item.slot.key, "outcome": row.outcome.value, "reason": "by another worker"})
+            return
         if row is not None and row.outcome is ItemOutcome.CONFIRMED:
             self._settled(item, ItemOutcome.CONFIRMED)
             self.tell("item", {"slot": item.slot.key, "outcome": "confirmed", "reason": "done before"})
@@ -210,6 +222,7 @@ class Recovery:
         except Ended as ended:
             return ended
         except RemoteError as error:
+            self._note_silence(item, error)
             return held(f"{error} What should be done once it can be read again?")
         except LedgerConflict as conflict:  # a race about this item; a ledger that cannot record is another error
             return held(f"Another run moved this item first: {conflict} Look at `allclear explain`.")
@@ -225,8 +238,17 @@ class Recovery:
                 Question("Report this; look by hand.", "wait"),
             )
 
+    def _note_silence(self, item: PlanItem, error: RemoteError) -> None:
+        """Silence costs minutes an item; after two, the account's other items at that remote are not tried."""
+        where = (item.slot.account, item.slot.system)
+        if isinstance(error, Unavailable):
+            self._silent.setdefault(where, []).append(str(error))
+
     async def _barred(self, item: PlanItem) -> str:
-        """Why people do not let this item act, as a question; or ""."""
+        """Why this item may not act, or would only cost everybody time, as a question; or ""."""
+        silence = self._silent.get((item.slot.account, item.slot.system), [])
+        if len(silence) >= SILENCES:
+            return f"Not tried, because {len(silence)} items before it had no answer: {silence[-1]} Try again later?"
         if item.slot.key not in self.consent.items:
             return f"Not approved: {self.consent.missing or 'this item is not among those approved'}. Approve it?"
         if self.objection is not None and (no := await self.objection()):
