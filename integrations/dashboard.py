@@ -7,13 +7,15 @@ its pages were read, and a job that was asked for and got no run id is found aga
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from integrations.dashboard_rows import read_definition, read_run
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
+from recovery.errors import BadReply
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult, iso
 from recovery.ports import BridgeCapabilities, Definition, Listing, ReportRow, Run, RunLog
 
@@ -64,19 +66,22 @@ class DashboardClient:
         )
 
     async def definitions(self) -> Listing[Definition]:
-        """Everything that can run. An unknown kind is left out, named, and makes the list incomplete."""
+        """Everything that can run. A kind or a row that cannot be read is left out, named, and makes it incomplete."""
         unknown: list[str] = []
+        broken: list[str] = []
 
         async def fetch(cursor: str) -> CursorPage[Definition | None]:
             page = await self._page("definitions", "/definitions", cursor)
-            read = page.records("definitions")
-            rows = [read_definition(self._http.account, row, unknown, self._zone) for row in read]
+            account, zone = self._http.account, self._zone
+            read = partial(read_definition, account, unknown=unknown, time_zone=zone)
+            rows = _readable(read, page.records("definitions"), broken)
             return CursorPage(rows, page.text("next_cursor", ""), page.digest)
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
         found = {row.ref: row for row in rows if row is not None}
         if unknown and not problem:
             problem = f"unknown kinds: {', '.join(unknown[:5])}"
+        problem = problem or next(iter(broken), "")
         return Listing(tuple(found.values()), not problem, self._http.clock.now(), problem, tuple(digests))
 
     async def activity_log(self, start: datetime, end: datetime) -> RunLog:
@@ -117,14 +122,16 @@ class DashboardClient:
     async def _log(self, op: str, path: str, query: Mapping[str, str]) -> RunLog:
         """The log as one. A run met twice counts as it was read last; the coverage is what every page agrees on."""
         covers: list[tuple[datetime, datetime | None]] = []
+        broken: list[str] = []
 
         async def fetch(cursor: str) -> CursorPage[Run]:
             page = await self._page(op, path, cursor, query)
             covers.append((page.required_moment("covers_from"), page.moment("covers_to")))
-            rows = [read_run(row) for row in page.records("runs")]
+            rows = _readable(read_run, page.records("runs"), broken)
             return CursorPage(rows, page.text("next_cursor", ""), page.digest)
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
+        problem = problem or next(iter(broken), "")
         ends = [covered_to for _, covered_to in covers]
         return RunLog(
             runs=tuple({run.ref: run for run in rows}.values()),
@@ -196,6 +203,17 @@ class DashboardClient:
             return WriteResult(outcome, ref=ref, detail=detail) if outcome else None
 
         return judge
+
+
+def _readable(read: Callable[[Fields], T], rows: Sequence[Fields], broken: list[str]) -> list[T]:
+    """What can be read of these rows; `broken` gets the reason of each other one, which costs no neighbour."""
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except BadReply as problem:
+            broken.append(str(problem))
+    return found
 
 
 # "no_effect" is a refusal too: nothing was asked of the job. What the job does now is read, not concluded from this.

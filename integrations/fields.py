@@ -14,7 +14,8 @@ from typing import Any
 
 from recovery.errors import BadReply
 
-_NO_DATE = ("", "0", "0000-00-00", "0000-00-00 00:00:00", "null")
+_NO_DAY = "0000-00-00"
+_NO_DATE = ("", "0", "null")
 _WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0+)?", re.ASCII)
 _YES = ("1", "true", "yes")
 _NO = ("", "0", "false", "no")
@@ -107,7 +108,9 @@ class Fields:
         A time without an offset is read in `zone`; without a zone it is refused: guessing shifts a send by hours.
         """
         value = self.values.get(name)
-        if value is None or (isinstance(value, str) and value.strip() in _NO_DATE):
+        if value is None or (
+            isinstance(value, str) and (value.strip() in _NO_DATE or value.strip().startswith(_NO_DAY))
+        ):
             return None
         if not isinstance(value, str):
             raise self.bad(f"field {name!r} is not a time")

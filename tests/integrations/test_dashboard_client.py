@@ -50,10 +50,12 @@ def pages(*bodies: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
     return remote
 
 
-def client_of(remote: Callable[[httpx.Request], httpx.Response]) -> tuple[DashboardClient, Bench]:
+def client_of(
+    remote: Callable[[httpx.Request], httpx.Response], time_zone: str = "UTC"
+) -> tuple[DashboardClient, Bench]:
     headers = DashboardClient.credentials("canary-token-123456")
     bench = Bench(remote, system="dashboard", base_url="https://bridge.example/bridge/v1", headers=headers)
-    return DashboardClient(bench.transport), bench
+    return DashboardClient(bench.transport, time_zone=time_zone), bench
 
 
 def run(ref: str, **more: Any) -> dict[str, Any]:
@@ -121,16 +123,33 @@ async def test_a_state_nobody_knows_is_kept() -> None:
 
 
 @pytest.mark.parametrize("name", ["run_id", "definition_id", "state", "requested_by"])
-async def test_a_run_without_a_required_field_is_named(name: str) -> None:
-    client, _ = client_of(pages({"runs": [{k: v for k, v in RUN.items() if k != name}], **EDGES}))
-    with pytest.raises(BadReply, match=rf"runs\[0\].*'{name}' is missing"):
-        await client.console()
+async def test_a_run_without_a_required_field_is_named_and_costs_no_other_run(name: str) -> None:
+    broken = {k: v for k, v in RUN.items() if k != name}
+    client, _ = client_of(pages({"runs": [broken, run("r2")], **EDGES}))
+    log = await client.console()
+    assert ([r.ref for r in log.runs], log.complete) == (["r2"], False)
+    assert "runs[0]" in log.problem and f"'{name}' is missing" in log.problem
 
 
 async def test_a_time_without_an_offset_is_refused() -> None:
     client, _ = client_of(pages({"runs": [run("r1", started_at="2026-03-01T10:00:00")], **EDGES}))
-    with pytest.raises(BadReply, match="no UTC offset"):
-        await client.console()
+    log = await client.console()
+    assert (log.runs, log.complete) == ((), False) and "no UTC offset" in log.problem
+
+
+async def test_a_definition_that_cannot_be_read_is_named_and_costs_no_other() -> None:
+    nameless = {k: v for k, v in DEFINITION.items() if k != "name"}
+    client, _ = client_of(pages({"definitions": [nameless, {**DEFINITION, "definition_id": "d2"}]}))
+    listing = await client.definitions()
+    assert ([d.ref for d in listing.items], listing.complete) == (["d2"], False)
+    assert "'name' is missing" in listing.problem
+
+
+async def test_a_schedule_without_a_zone_is_one_of_the_account() -> None:
+    timing = {"type": "cron", "value": "0 3 * * *"}
+    client, _ = client_of(pages({"definitions": [{**DEFINITION, "schedule": timing}]}), time_zone="Asia/Kolkata")
+    (definition,) = (await client.definitions()).items
+    assert definition.scheduled.schedule.time_zone == "Asia/Kolkata"
 
 
 async def test_a_definition_becomes_a_schedule_with_its_filters() -> None:

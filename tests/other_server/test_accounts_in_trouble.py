@@ -51,8 +51,8 @@ TROUBLE = {
     "expired": {"pro2": expired, "bridge": expired},
     "barred": {"bridge": no_log},
     "broken": {"pro2": half_a_list},
+    "oddrun": {},
 }
-READABLE = {"well", "v1mute", "barred", "broken"}
 
 
 def build(town):
@@ -61,6 +61,8 @@ def build(town):
         _job(bridge, "imp", "integrated_import", _once("05:00"))
         _job(bridge, "later", "integrated_import", _once("08:00"))
         _run(bridge, "1", "later", "succeeded", "08:00")
+        if name == "oddrun":
+            _run(bridge, "2", "later", None, "08:30")
         make = Maker(
             town.add(name, "Europe/Paris", "", bridge=bridge, trouble=trouble), range(1, 5), {"1": range(1, 4)}
         )
@@ -110,6 +112,11 @@ def test_the_other_system_of_an_account_in_trouble_is_still_judged(night, accoun
 def test_one_barred_endpoint_makes_uncertain_what_depends_on_it_and_nothing_else(night):
     found = slots(night, "barred")
     assert found["imp"] == ("uncertain", "unreadable") and found["900"] == ("missed", "pending_send")
+
+
+def test_one_run_that_cannot_be_read_costs_absence_its_proof_and_no_other_run(night):
+    found = slots(night, "oddrun")
+    assert found["imp"] == ("uncertain", "log_incomplete") and found["later"] == ("done", "succeeded")
 
 
 def test_a_report_service_that_hangs_is_given_up_after_a_few_questions(night):

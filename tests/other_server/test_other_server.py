@@ -45,6 +45,7 @@ ENDINGS = {
     ("saga", "imp.word"): ("uncertain", "held"),
     ("saga", "imp.odd"): ("uncertain", "held"),
     ("saga", "gone"): ("uncertain", "held"),
+    ("saga", "-"): ("uncertain", "held"),  # a definition without a name
     ("saga", "trg.daily"): ("missed", "confirmed"),
     ("saga", "trg.rrule"): ("missed", "confirmed"),
     ("saga", "seg.1"): ("missed", "held"),

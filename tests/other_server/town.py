@@ -191,6 +191,9 @@ def _saga_jobs(b: Bridge) -> None:
     _job(b, "imp.again", "integrated_import", _once("07:20"))
     _run(b, "8f-9", "imp.again", "failed", "07:20")
     _run(b, "8f-10", "imp.again", "succeeded", "10:20", requested_by="repeat", scheduled_for=None)
+    b.definitions.append(
+        {"definition_id": "imp.nameless", "kind": "integrated_import", "active": True, "schedule": _once("05:00")}
+    )
     _job(b, "imp.zero", "integrated_import", _once("07:30"))
     _run(b, "8f-11", "imp.zero", "succeeded", "07:30", counts={"returned": "5", "updated": "5", "errored": "0"})
     for n in range(20):
