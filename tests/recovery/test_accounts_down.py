@@ -10,7 +10,7 @@ from recovery import wiring
 from recovery.model import ItemOutcome, Verdict
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
-from tests.recovery.stage import night, stage
+from tests.recovery.stage import PEOPLE, approve, night, stage
 
 DOWN = {"down": "503", "html": "html-before", "hangs": "hang", "cut": "reset-before"}
 NAMES = ("good", *DOWN, "token", "dashdown", "tessdown")
@@ -116,3 +116,29 @@ def test_the_oracle_agrees_after_both_runs(played):
     # What could not be read is uncertain by design, which the oracle, who knows the truth, calls a wrong verdict.
     assert {c.partition(" ")[0] for c in played.clean} <= {"verdict", "lost"}
     assert played.clean_again == []
+
+
+def five(story, account):
+    for n in range(5):
+        mail.overdue_small(story, account, f"Gala {n}", story.started_at + timedelta(minutes=20 + n))
+
+
+async def test_after_two_items_without_an_answer_the_accounts_other_items_are_not_tried_and_the_others_are(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(wiring, "SystemClock", BriskClock)
+    async with night(tmp_path, stage(five, names=("mute", "well"))) as n:
+        plan = await n.plan()
+        n.fault("pro2", "*", "503", "mute", times=-1)
+        async with n.open() as systems:
+            for person in PEOPLE:
+                await approve(systems, plan, person)
+            done = await n.run(systems, plan)
+        rows = [r for r in done.items if r.account == "mute"]
+        assert {r.outcome for r in rows} == {ItemOutcome.HELD}
+        assert sum("Not tried" in r.reason for r in rows) == 3
+        assert {r.outcome for r in done.items if r.account == "well"} == {ItemOutcome.CONFIRMED}
+        n.world.faults.clear()
+        again = await n.recover()
+        assert {r.outcome for r in again.items} == {ItemOutcome.CONFIRMED}
+        assert await n.oracle() == []
