@@ -26,7 +26,7 @@ def commands() -> list[tuple[str, str]]:
                 text = line.strip().removeprefix("$ ")
                 if text and not text.startswith("#"):
                     found.append((page.name, text))
-    return found
+    return list(dict.fromkeys(found))
 
 
 @pytest.mark.parametrize(("page", "line"), [c for c in commands() if c[1].startswith("allclear")])
@@ -35,7 +35,7 @@ def test_a_command_shown_on_a_page_is_understood_by_the_program(page: str, line:
     words = [w for w in shlex.split(line, comments=True) if w != "…"][1:]
     command = typer.main.get_command(app)
     name, arguments = (words[0], words[1:]) if words else ("", [])
-    if not name:
+    if not name or name.startswith("-"):
         return
     chosen = command.commands[name]  # type: ignore[attr-defined] # a click group
     while hasattr(chosen, "commands") and arguments:
