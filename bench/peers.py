@@ -117,7 +117,7 @@ def judged(reply: Reply) -> WriteResult | None:
     return WriteResult(AttemptOutcome.APPLIED, ref=str(reply.obj()["id"]))
 
 
-async def send_effect(http: Transport, number: int, effect: str, attempt: OpenAttempt = OPEN) -> WriteResult:
+async def send_effect(http: Transport, number: int | str, effect: str, attempt: OpenAttempt = OPEN) -> WriteResult:
     """One write."""
     return await http.write(attempt, effect, "POST", f"/{number}/{effect}", judge=judged, json={})
 

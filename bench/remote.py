@@ -1,7 +1,8 @@
 """A remote that costs next to nothing, so that what is timed is the client: asyncio.Protocol, httptools, uvloop.
 
-Paths are /<latency in ms>/<run>/<item>[/<effect>]; a GET reads an item, a POST makes it happen. Each run keeps its own
-count of effects, and GET /counts/<run> tells it, so that every timed run is checked: each effect of each item once.
+Paths are /<latency in ms>/<run>/<item>[/<effect>]; a GET reads an item, a POST makes it happen, and a GET of
+/<latency>/<run>/<item>/<effect>/seen tells how often it happened. Each run keeps its own count of effects, and
+GET /counts/<run> tells it, so that every timed run is checked: each effect of each item once.
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Lean(asyncio.Protocol):
         milliseconds, run, item = float(parts[0]), parts[1], parts[2]
         if len(parts) == 4:
             COUNTS.setdefault(run, Counter())[item, parts[3]] += 1
+        if len(parts) == 5:
+            return b'{"seen":%d}' % COUNTS.get(run, Counter())[item, parts[3]], milliseconds
         return b'{"ok":true,"id":"%s","status":"4"}' % item.encode(), milliseconds
 
     def say(self, reply: bytes, keep: bool) -> None:

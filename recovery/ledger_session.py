@@ -72,13 +72,13 @@ class Session:
     def slots(self) -> Slots | None:
         """The budget of calls that all workers of this ledger share; None where only one process can use it."""
         shared = self._reading.dialect.name == "postgresql" and self._writer is not None
-        return Slots(self._read) if shared else None
+        return Slots(self._run) if shared else None
 
     @property
     def leases(self) -> Leases | None:
         """This worker's leases of accounts; None where there can be one worker only."""
         shared = self._reading.dialect.name == "postgresql" and self._writer is not None
-        return Leases(self._read, self.owner, self._site.is_dead) if shared else None
+        return Leases(self._run, self.owner, self._site.is_dead) if shared else None
 
     @classmethod
     async def open(
@@ -192,10 +192,14 @@ class Session:
         return await self._writer_or_refuse().submit(run, keys, early=early)
 
     async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the query finds, with everything in it that this ledger has answered."""
+        if self._writer is not None and self._writer.is_ahead and not self._closed:
+            await self._write(lambda _work: None)
+        return await self._run(query, *args, **kwargs)
+
+    async def _run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._closed:
             raise LedgerUnavailable("the ledger is closed", "open it again")
-        if self._writer is not None and self._writer.is_ahead:
-            await self._write(lambda _work: None)
         return await asyncio.get_running_loop().run_in_executor(
             self._readers, partial(self._query, query, *args, **kwargs)
         )
