@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import httpx
 from opentelemetry import trace
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
 from integrations.evidence import kept_body, kept_request, redact_text, redact_url, secret_forms
 from integrations.fields import Fields
 from integrations.oneshot import TooLargeError
 from integrations.outgoing import Base, Call, Outgoing, Params, build_request, credential_values, sendable
+from integrations.patience import AgainError, Patience
 from integrations.replies import (
     TOO_MANY,
     CapabilityManifest,
@@ -72,7 +71,6 @@ __all__ = [
 ]
 
 DEFAULT_PENALTY_SECONDS = 2.0
-LONGEST_BACK_OFF_SECONDS = 20.0
 
 Headers: TypeAlias = Mapping[str, str] | Callable[[], Awaitable[Mapping[str, str]]]
 
@@ -81,22 +79,13 @@ Headers: TypeAlias = Mapping[str, str] | Callable[[], Awaitable[Mapping[str, str
 class Timeouts:
     """Seconds. `total` bounds one try of a read from connect to last byte; a write is bounded by its attempt instead.
 
-    `longest_wait` is the longest Retry-After that a read waits for; a longer one fails it at once.
+    `longest_wait` is how long a read that is refused for rate waits in all; a longer Retry-After fails it at once.
     """
 
     connect: float = 5.0
     read: float = 30.0
     total: float = 60.0
     longest_wait: float = 120.0
-
-
-class _AgainError(Exception):
-    """A read that may be tried once more; `error` is what the caller gets when it may not."""
-
-    def __init__(self, error: RemoteError, wait_seconds: float | None = None) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.wait_seconds = wait_seconds
 
 
 class Transport:
@@ -138,8 +127,7 @@ class Transport:
         self._limited_before_execute = limited_before_execute
         self._given = secrets
         self._forms = secret_forms((*secrets, *credential_values(headers))) if isinstance(headers, Mapping) else ()
-        self._tries = read_retries + 1
-        self._jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
+        self._patience = Patience(read_retries + 1, timeouts.longest_wait)
         self._tracer = trace.get_tracer("allclear.integrations")
 
     # ---- reads -----------------------------------------------------------------------------------------------------
@@ -167,9 +155,9 @@ class Transport:
         call = Call(op, method, path, params, json, data, headers)
         with self._span(call) as span:
             try:
-                reply = await self._read_patiently(call)
-            except (_AgainError, RemoteError) as problem:
-                error = problem.error if isinstance(problem, _AgainError) else problem
+                reply = await self._patience.until_read(lambda: self._read_once(call), self.clock.sleep)
+            except (AgainError, RemoteError) as problem:
+                error = problem.error if isinstance(problem, AgainError) else problem
                 span.set_attribute("error.type", type(error).__name__)
                 raise error from None
             span.set_attribute("http.response.status_code", reply.status)
@@ -212,28 +200,6 @@ class Transport:
             "check the base URL; if it is right, the remote changed: keep the evidence and tell its vendor",
         )
 
-    async def _read_patiently(self, call: Call) -> Reply:
-        """The first try by itself, because nearly all reads need no other and the loop costs as much as the request."""
-        first: list[_AgainError] = []
-        try:
-            return await self._read_once(call)
-        except _AgainError as problem:
-            first.append(problem)
-
-        async def again() -> Reply:
-            if first:
-                raise first.pop()
-            return await self._read_once(call)
-
-        retrying = AsyncRetrying(
-            stop=stop_after_attempt(self._tries),
-            wait=self._back_off,
-            retry=retry_if_exception_type(_AgainError),
-            sleep=self.clock.sleep,
-            reraise=True,
-        )
-        return await retrying(again)
-
     async def _read_once(self, call: Call) -> Reply:
         op = call.op
         request = await self._request(call)
@@ -247,7 +213,7 @@ class Transport:
             raise self.bad(op, str(problem)) from None
         except (httpx.ReadError, httpx.RemoteProtocolError, httpx.DecodingError) as problem:
             error = self.bad(op, f"the reply broke off ({type(problem).__name__})")
-            raise _AgainError(
+            raise AgainError(
                 error if not lost_connection(problem) else self._unavailable(op, failure_words(problem))
             ) from None
         except (httpx.HTTPError, OSError) as problem:
@@ -274,7 +240,7 @@ class Transport:
             )
         if status == 403:
             hint = "check the token in the settings: it is wrong or expired, or its user may not do this"
-            raise _AgainError(AuthFailed(*who, f"{op}: 403, not allowed: {reason}", hint))
+            raise AgainError(AuthFailed(*who, f"{op}: 403, not allowed: {reason}", hint))
         if status in (404, 410):
             raise NotFound(*who, f"{op}: {status}, it is not there: {reason}", "check the id and the base URL")
         if status in TOO_MANY or status >= 500 or status in (408, 425):
@@ -287,29 +253,22 @@ class Transport:
         error = self._unavailable(op, f"answered {reply.status}: {reason}")
         if wait is not None and wait > self._timeouts.longest_wait:
             return Unavailable(self.system, self.account, f"{op}: asks to come back in {wait:.0f} s", "run again later")
-        return _AgainError(error, wait)
+        return AgainError(error, wait, limited=reply.status in TOO_MANY)
 
     def _slow_down(self, status: int, wait: float | None) -> None:
         if status in TOO_MANY or (status == 503 and wait is not None):
             self._gate.penalize(self.account, self._budget, DEFAULT_PENALTY_SECONDS if wait is None else wait)
 
-    def _back_off(self, state: RetryCallState) -> float:
-        """Seconds to the next try: what the remote asked for, else 0.5, 1, 2 ... 20; up to half more at random."""
-        problem = state.outcome.exception() if state.outcome else None
-        asked = problem.wait_seconds if isinstance(problem, _AgainError) else None
-        base = min(0.5 * 2 ** (state.attempt_number - 1), LONGEST_BACK_OFF_SECONDS) if asked is None else asked
-        return base + self._jitter.uniform(0, min(max(base, 0.1), LONGEST_BACK_OFF_SECONDS) / 2)
-
     def _unavailable(self, op: str, what: str) -> Unavailable:
         return Unavailable(
             self.system,
             self.account,
-            f"{op}: {what} ({self._tries} tries)",
+            f"{op}: {what} ({self._patience.tries} tries)",
             "look at the vendor's status page and the network, then run the command again; nothing is lost",
         )
 
-    def _again(self, op: str, what: str) -> _AgainError:
-        return _AgainError(self._unavailable(op, what))
+    def _again(self, op: str, what: str) -> AgainError:
+        return AgainError(self._unavailable(op, what))
 
     # ---- writes ----------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,43 @@ async def test_a_read_and_a_write_that_are_refused_without_retry_after_wait_for_
     assert bench.gate.penalties == [40.0]
 
 
+def in_turn(*statuses: int) -> Callable[[httpx.Request], httpx.Response]:
+    left = list(statuses)
+    return lambda _: httpx.Response(left.pop(0), headers={"Retry-After": "1"}, json={})
+
+
+async def test_a_read_on_a_busy_quota_waits_for_its_turn_longer_than_for_a_broken_server() -> None:
+    bench = Bench(in_turn(*[429] * 12, 200))
+    assert (await bench.transport.read("campaigns", "GET", "/x")).status == 200
+    assert len(bench.requests) == 13
+
+
+async def test_a_quota_that_is_never_free_ends_in_unavailable_after_two_minutes() -> None:
+    bench = Bench(lambda _: httpx.Response(429, headers={"Retry-After": "20"}))
+    with pytest.raises(Unavailable, match="429"):
+        await bench.transport.read("campaigns", "GET", "/x")
+    assert 120 <= sum(bench.clock.slept) < 160
+
+
+@pytest.mark.parametrize(("broken", "works"), [(3, True), (4, False)])
+async def test_failures_are_counted_apart_from_refusals(broken: int, works: bool) -> None:
+    bench = Bench(in_turn(*[500, 429, 429] * broken, 200))
+    if works:
+        assert (await bench.transport.read("campaigns", "GET", "/x")).status == 200
+    else:
+        with pytest.raises(Unavailable, match="500"):
+            await bench.transport.read("campaigns", "GET", "/x")
+    assert len(bench.requests) == 10
+
+
+async def test_what_may_be_tried_once_is_tried_once() -> None:
+    """A refresh token: a limiter may have come after the exchange."""
+    bench = Bench(in_turn(429, 200), read_retries=0)
+    with pytest.raises(Unavailable):
+        await bench.transport.read("oauth_token", "POST", "/oauth/tokens")
+    assert len(bench.requests) == 1
+
+
 class NamedGate(OpenGate):
     """Remembers whose budget was slowed down."""
 
