@@ -92,6 +92,14 @@ def test_opens_in_the_report_of_an_unsent_campaign_decide_nothing(status: str) -
     assert (finding.verdict, finding.code) == (Verdict.UNCERTAIN, "unknown_state")
 
 
+@pytest.mark.requirement("R001.7")
+def test_a_row_that_cannot_be_read_decides_nothing_and_says_what_is_wrong_with_it() -> None:
+    row = a_campaign(status="", problem="field 'send_amt' is missing")
+    finding = judge_one(evidence(campaign_status(row, NOW, WAITS), said(CAMPAIGN_REPORT, Saw.NOTHING)), NOW, WAITS)
+    assert (finding.verdict, finding.code) == (Verdict.UNCERTAIN, "unreadable")
+    assert "send_amt" in finding.reason
+
+
 def test_a_counter_that_moved_between_list_and_report_is_sending_now() -> None:
     """A campaign on its way is left alone."""
     finding = judge_one(heard("2", 150, 170, report_status="2"), NOW, WAITS)

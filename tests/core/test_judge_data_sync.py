@@ -37,6 +37,13 @@ def test_a_gap_is_not_judged_while_the_sync_runs(log: Saw, console: Saw) -> None
     assert three(log, console, Saw.GAP).code != "sync_gap"
 
 
+def test_a_gap_is_not_judged_while_something_runs_that_a_person_started() -> None:
+    """A success by hand settles the slot; a run beside it may still change who carries the tag."""
+    by_hand = said(ACTIVITY_LOG, Saw.WORKED, {"run": "1", "by_hand": True})
+    finding = verdict_of(by_hand, said(CONSOLE, Saw.RUNNING, {"run": "2"}), said(TESSITURA_LIST, Saw.GAP))
+    assert finding.code != "sync_gap"
+
+
 @pytest.mark.parametrize(
     ("log", "verdict"),
     [
