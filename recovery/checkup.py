@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from recovery.desk_checkup import desk_answers
 from recovery.errors import AllclearError, UsageError
 from recovery.ports import BridgeCapabilities
 from recovery.settings import SecretAt, Settings, load_settings
@@ -32,6 +33,7 @@ async def check_up(settings: Settings, names: tuple[str, ...]) -> View:
         rows += [_row("secret", account, True, f"{what} from {at.place}") for account, what, at in _secrets(settings)]
         why = systems.switched_off() or await systems.ledger.killed()
         rows.append(_row("kill switch", "", not why, why or "off"))
+    rows += [_row(name, "", ok, said) for name, ok, said in await desk_answers(settings)]
     bad = [r for r in rows if not r["ok"]]
     return {"schema": "allclear.doctor/1", "checks": rows, "exit_code": 1 if bad else 0}
 

@@ -12,7 +12,9 @@ import pytest
 from recovery.desk.intake import Intake
 from recovery.desk.mail_file import Maildir
 from recovery.desk.office import IncidentOffice
+from recovery.desk.rules import Declaration
 from recovery.desk_forms import AnnounceForm, RoundForm, Step
+from recovery.desk_round import desk_round
 from recovery.desk_served import _STEPS, serve_announcement, serve_round
 from recovery.desk_wiring import open_desk_systems
 from recovery.errors import RefusedError, UsageError
@@ -210,6 +212,50 @@ def test_reports_of_enough_customers_open_an_incident_by_themselves(front: Front
     front.ask("tick")
     (opened,) = {row["ref"] for row in front.ask("list")["incidents"]} - known
     assert len(front.ask("show", opened)["reports"]) == 3
+    front.ask("update", opened, "--by", SPEAKER, "--set", "symptoms=nothing arrives")
+    front.ask("confirm", opened, "--by", ENGINEER)
+    front.announced(opened, "resolved", "--reason", "so that the next mail is an incident of its own")
+
+
+def test_the_doctor_asks_every_desk_and_says_which_does_not_answer(front: Front) -> None:
+    rows = {r["check"]: r for r in front.run("doctor", "--json").json["checks"]}
+    for name in ("zendesk", "pagerduty", "clickup", "statuspage", "pendo"):
+        assert rows[name]["ok"], rows[name]
+    assert rows["desk"]["detail"].startswith("3 clients, 2 people; to be completed with the client: P1, P2, P3")
+    front.estate.state("pendo").key = "another"
+    rows = {r["check"]: r for r in front.run("doctor", "--json").json["checks"]}
+    front.estate.state("pendo").key = front.estate.info["pendo"]["key"]
+    assert not rows["pendo"]["ok"] and rows["clickup"]["ok"]
+
+
+@pytest.mark.requirement("R003.14", "R003.15", "R003.16")
+def test_a_p1_mail_sets_off_page_channel_ticket_and_notice_with_a_result_each(front: Front) -> None:
+    front.mail("p1", "ops@harbor.example", "Everything is down", "Environment: production", to=front.p1_address())
+    known = {row["ref"] for row in front.ask("list")["incidents"]}
+    front.ask("tick")
+    (opened,) = {row["ref"] for row in front.ask("list")["incidents"]} - known
+    results = {r["event"]: r["result"] for r in front.ask("show", opened)["p1_results"]}
+    assert results == dict.fromkeys(("page", "channel", "ticket", "client_notice", "log"), "done")
+
+
+def test_two_rounds_at_once_do_each_thing_once(front: Front) -> None:
+    settings = load_settings(front.night.config)
+    said = Declaration(
+        title="Two at once", source="person", source_ref="inc-two", severities=("P1",), scope="entire", kind="outage",
+        environment="production", time_zone="UTC", noticed_at=front.estate.world.now(), symptoms=("x",),
+    )  # fmt: skip
+
+    async def both() -> None:
+        async with open_desk_systems(settings) as one, open_desk_systems(settings) as two:
+            await IncidentOffice(one.outbox(), one.desk).declare(ENGINEER, said, "inc-two")
+            await asyncio.gather(desk_round(one), desk_round(two))
+
+    pages, notices = len(front.events("pagerduty", "page")), len(front.events("smtp", "mail"))
+    asyncio.run(both())
+    front.wait(minutes=1)
+    front.ask("tick", code=0)
+    assert len(front.events("pagerduty", "page")) == pages + 1
+    assert len(front.events("smtp", "mail")) == notices + 3
 
 
 # ---- what comes from outside -----------------------------------------------------------------------------------------
