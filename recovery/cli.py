@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from recovery import cli_recovery, cli_servers, cli_standing
+from recovery import archive_cli, cli_recovery, cli_servers, cli_standing
 from recovery.case_cli import case_app
 from recovery.cli_options import App, Config, NoColor, run_to_exit
 from recovery.incident_cli import incident_app
@@ -42,7 +42,9 @@ for _command, _summary in (
     (cli_recovery.report, "One self-contained HTML file, or Markdown."),
     (cli_standing.watch, "What goes on by itself after all."),
     (cli_standing.kill, "The kill switch: nothing leaves while it is on."),
+    (cli_standing.quarantine, "Why the ledger is not trusted; trusts it again."),
     (cli_standing.doctor, "Checks settings, secrets, ledger, every remote."),
+    (archive_cli.archive, "Old incidents' history, moved into one file."),
     (cli_servers.webhooks, "Receives signed webhooks; never acts on them."),
     (cli_servers.sandbox, "The pretend estate on this machine."),
     (cli_servers.demo, "An outage and its recovery on this machine."),

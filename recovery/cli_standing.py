@@ -95,6 +95,28 @@ def kill(
     run_to_exit(lambda: standing_commands.kill(config, by, reason, clear, as_json=as_json), as_json)
 
 
+def quarantine(
+    clear: Annotated[bool, typer.Option("--clear", help="Trust the ledger again, as it is now.")] = False,
+    by: By = "",
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why the ledger is not trusted, if it is not: it may have lost records, so nothing leaves.
+
+    Run `allclear recover` first: it settles by reading what the lost records may have done. Then a named person trusts
+    the ledger again.
+
+    Examples:
+
+      allclear quarantine
+
+      allclear quarantine --clear --by "Dana Reyes"
+    """
+    from recovery import standing_commands
+
+    run_to_exit(lambda: standing_commands.quarantine(config, clear, by, as_json=as_json), as_json)
+
+
 def watch(
     every: Annotated[float, typer.Option("--every", min=0, help="Seconds between rounds; 0 means one round.")] = 0.0,
     config: Config = None,

@@ -213,6 +213,7 @@ def release(work: Work, by: str, state_dir: Path) -> None:
     """End the quarantine and accept the database as it is now."""
     if not by.strip():
         raise RefusedError("releasing the quarantine needs a name", "say who releases it")
+    work.check_person(work.site.people.clear_stop, by, "release the quarantine")
     _put(work, SERVER, _server_epoch(work.connection))
     _put(work, ACCEPTED, str(work.now))
     work.execute(delete(meta).where(meta.c.name == QUARANTINE))

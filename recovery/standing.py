@@ -82,7 +82,7 @@ def _next(view: View, items_of_plan: int, now: datetime) -> str:
     """What a person does next, as a command that can be copied."""
     plan = view["plan"]
     if view["quarantined"]:
-        return "The ledger is in quarantine, so nothing may leave: docs/runbook.md says what to check."
+        return "The ledger is in quarantine, so nothing leaves: `allclear quarantine` says why and what to do."
     if view["kill_switch"]:
         return 'The kill switch is on. `allclear kill --clear --by "YOUR NAME"` when it is safe.'
     if view["open"]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from recovery.operate import EXIT_ALL_CLEAR, watch_round
+from recovery.operate import EXIT_ALL_CLEAR, EXIT_HELD, watch_round
 from recovery.progress import Progress
 from recovery.settings import config_path, load_settings
 from recovery.terminal import print_json, say, stop_on_signals
@@ -108,6 +108,27 @@ async def kill(config: Path | None, by: str, reason: str, clear: bool, *, as_jso
     else:
         say([f"The kill switch is ON: {on}. Nothing leaves." if on else "The kill switch is off."])
     return EXIT_ALL_CLEAR
+
+
+async def quarantine(config: Path | None, clear: bool, by: str, *, as_json: bool) -> int:
+    """`allclear quarantine`: exit code 3 while the ledger is not trusted."""
+    settings = load_settings(config)
+    async with open_systems(settings, names=("",)) as systems:
+        if clear:
+            await systems.ledger.release_quarantine(by)
+        reason = systems.ledger.quarantine_reason
+        unsettled = len(await systems.ledger.stale_actions())
+    code = EXIT_HELD if reason else EXIT_ALL_CLEAR
+    if as_json:
+        print_json(
+            {"schema": "allclear.quarantine/1", "reason": reason, "unsettled_actions": unsettled, "exit_code": code}
+        )
+    elif reason:
+        say([f"The ledger is in quarantine, so nothing leaves: {reason}.", f"{unsettled} actions are not settled."])
+        say(['`allclear recover` settles by reading; then `allclear quarantine --clear --by "YOUR NAME"`.'])
+    else:
+        say(["The ledger is trusted."])
+    return code
 
 
 async def watch(config: Path | None, every: float, *, as_json: bool, quiet: bool) -> int:

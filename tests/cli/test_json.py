@@ -56,6 +56,7 @@ def play(folder):
         run("explain_answered", "explain", held[0]["key"])
         run("kill", "kill", "--by", "Dana Reyes", "--reason", "rehearsal")
         run("clear", "kill", "--clear", "--by", "Dana Reyes")
+        run("quarantine", "quarantine")
         run("report", "report", "-o", str(folder / "out" / "again.html"))
         run("error", "audit", "--last", "soon")
         texts = {
@@ -97,6 +98,7 @@ def played(tmp_path_factory):
         ("answer", "answer", 0),
         ("kill", "kill", 0),
         ("clear", "kill", 0),
+        ("quarantine", "quarantine", 0),
         ("report", "report", 0),
         ("error", "error", 2),
     ],

@@ -25,8 +25,8 @@ from tests.cli.program import (
 from tests.recovery.stage import stage
 
 COMMANDS = (
-    "audit", "plan", "approve", "recover", "status", "report", "hold", "answer", "explain", "kill", "doctor", "sandbox",
-    "demo",
+    "audit", "plan", "approve", "reject", "recover", "status", "report", "hold", "answer", "explain", "kill", "watch",
+    "quarantine", "doctor", "webhooks", "sandbox", "demo",
 )  # fmt: skip
 
 
