@@ -27,7 +27,7 @@ from recovery.model import (
     WriteResult,
     digest_of,
 )
-from recovery.policy import Policy
+from recovery.policy import Limits, Policy
 from recovery.ports import Clock, Tell
 
 if TYPE_CHECKING:
@@ -235,10 +235,7 @@ class Runner:
             await self.clock.sleep(result.retry_after_seconds)
 
     def _caps(self, effect: Effect) -> Caps | None:
-        limits = self.policy.limits
-        if effect.spec.harm is not Harm.H3:
-            return None
-        return Caps(limits.releases_per_run, limits.recipients_per_run, limits.recipients_per_hour, self.run_ref)
+        return caps_of(self.policy.limits, self.run_ref) if effect.spec.harm is Harm.H3 else None
 
     # ---- what an earlier attempt left behind
 
@@ -321,6 +318,17 @@ class Runner:
         ActionState.SKIPPED: _end_skipped,
         ActionState.CANCELLED: _end_skipped,
     }
+
+
+def caps_of(limits: Limits, run_ref: str) -> Caps:
+    """What policy lets leave, as the ledger checks it in the transaction that opens an attempt."""
+    return Caps(
+        limits.releases_per_run,
+        limits.recipients_per_run,
+        limits.recipients_per_hour,
+        run_ref,
+        limits.mails_per_person_a_day,
+    )
 
 
 async def attest(ledger: Ledger, clock: Clock, slot_key: str, by: str, text: str) -> str:

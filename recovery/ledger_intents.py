@@ -6,6 +6,7 @@ commits it; the database itself refuses a second attempt that is not preceded by
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
@@ -20,8 +21,10 @@ from recovery.ledger_work import Record, Work, storable
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, WriteResult
 
 _REFS = random.Random()  # noqa: S311  # names attempts, guards nothing; the system's source costs a call each
+os.register_at_fork(after_in_child=_REFS.seed)  # two children of one process must not name their attempts alike
 CAPS_LOCK = 7_210_032  # PostgreSQL advisory lock: intents that count against a cap take turns
 HOUR = 3_600_000_000  # microseconds
+DAY = 24 * HOUR
 
 SETTLED_STATE = {
     AttemptOutcome.APPLIED: S.APPLIED,
@@ -148,6 +151,20 @@ def _check_caps(work: Work, row: Record, caps: Caps) -> None:
         )
         reached = work.execute(last_hour).scalar_one()
         _refuse_above("recipients in one hour", int(reached) + people, caps.per_hour_recipients)
+    if caps.per_account_releases_a_day is not None and row["kind"] == ActionKind.RELEASE:
+        to_the_same = (
+            select(func.count())
+            .select_from(attempt.join(action, action.c.key == attempt.c.action_key))
+            .where(
+                attempt.c.opened_at > work.now - DAY,
+                attempt.c.reach > 0,
+                counts,
+                action.c.account == row["account"],
+                action.c.kind == str(ActionKind.RELEASE),
+            )
+        )
+        mails = int(work.execute(to_the_same).scalar_one()) + 1
+        _refuse_above(f"mails to the people of {row['account']} in one day", mails, caps.per_account_releases_a_day)
 
 
 def _refuse_above(what: str, wanted: int, cap: int | None) -> None:

@@ -91,13 +91,16 @@ class ItemRow:
 class Caps:
     """Limits on what leaves, checked in the transaction that opens an attempt of an H3 action; None means no limit.
 
-    `run_ref` names the run that `per_run_*` counts over; `per_hour_recipients` counts over the whole ledger.
+    `run_ref` names the run that `per_run_*` counts over; `per_hour_recipients` counts over the whole ledger, and
+    `per_account_releases_a_day` over the action's account: nobody gets more mails of ours in 24 hours than that, even
+    if all of them go to the same people.
     """
 
     per_run_releases: int | None = None
     per_run_recipients: int | None = None
     per_hour_recipients: int | None = None
     run_ref: str = ""
+    per_account_releases_a_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,8 @@ class Limits:
     releases_per_run: int = 50
     recipients_per_run: int = 300_000
     recipients_per_hour: int = 100_000
+    mails_per_person_a_day: int = 6
+    """Copies released for one account within 24 hours: its campaigns may all go to the same people."""
     waves: tuple[int, ...] = (1, 5, 25)
     wave_bake: float = 900.0
     removals_percent: float = 20.0

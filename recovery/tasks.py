@@ -20,8 +20,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recovery.act import caps_of
 from recovery.errors import LedgerConflict, RefusedError, UsageError
-from recovery.ledger_rows import ActionRow, Caps, StreamEvent
+from recovery.ledger_rows import ActionRow, StreamEvent
 from recovery.model import ActionState, AttemptOutcome, Exchange, Harm, WriteResult, iso
 from recovery.policy import Policy
 from recovery.ports import Clock
@@ -191,9 +192,7 @@ class Tasks:
             raise RefusedError(
                 f"The action is {row.state.value}, so nobody may start it.", "`allclear explain` tells why."
             )
-        limits, caps = self.policy.limits, None
-        if row.harm is Harm.H3:
-            caps = Caps(limits.releases_per_run, limits.recipients_per_run, limits.recipients_per_hour, task.key)
+        caps = caps_of(self.policy.limits, task.key) if row.harm is Harm.H3 else None
         seconds = terms.click.total_seconds()
         request = f"{who} clicks {task.button} on {task.target} of {task.account}"
         try:

@@ -185,6 +185,18 @@ async def test_a_cap_stops_the_release_that_would_pass_it(ledger: Ledger, caps: 
     await opened(ledger, spec("KEY3"), caps)
 
 
+async def test_nobody_gets_more_mails_of_ours_in_a_day_than_policy_says(ledger: Ledger) -> None:
+    """Two campaigns of one account may go to the same people; the other account's people are others."""
+    caps = Caps(per_account_releases_a_day=1)
+    _, attempt = await opened(ledger, release("KEY1", account="acme"), caps)
+    await ledger.settle(attempt, APPLIED)
+    await ledger.confirm("KEY1", "e", "seen")
+    with pytest.raises(RefusedError, match="mails to the people of acme in one day is 1, this would make 2"):
+        await opened(ledger, release("KEY2", account="acme"), caps)
+    await opened(ledger, release("KEY3", account="other"), caps)
+    await opened(ledger, spec("KEY4", account="acme"), caps)
+
+
 async def test_the_kill_switch_stops_intents_but_not_disarming(ledger: Ledger) -> None:
     await ledger.set_kill("Ana", "wrong template")
     assert await ledger.killed() == "wrong template"

@@ -518,9 +518,23 @@ class MemoryLedger:
             (caps.per_run_releases, len(run) + 1),
             (caps.per_run_recipients, sum(run) + people),
             (caps.per_hour_recipients, sum(hour) + people),
+            (caps.per_account_releases_a_day, self._mails_today(action)),
         ):
             if cap is not None and wanted > cap:
                 raise RefusedError(f"the cap is {cap}, this would make {wanted}")
+
+    def _mails_today(self, action: Action) -> int:
+        """How many copies of the account will have left within a day, this one included; 0 for anything else."""
+        if action.spec.kind is not ActionKind.RELEASE:
+            return 0
+        others = [o for o in self.db.actions.values() if o.spec.account == action.spec.account]
+        return 1 + sum(
+            1
+            for other in others
+            if other.spec.kind is ActionKind.RELEASE
+            for a in other.attempts
+            if a.reach and a.outcome is not AttemptOutcome.NOT_APPLIED and a.opened_at > self.wall() - 86400
+        )
 
     async def settle(self, attempt: OpenAttempt, result: WriteResult) -> ActionRow:
         def unit() -> ActionRow:

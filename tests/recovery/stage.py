@@ -53,7 +53,13 @@ WAITS = {
     "send_within_seconds": 5,
     "write_deadline_seconds": 2,
 }
-LIMITS = {"recipients_per_run": 1_000_000, "recipients_per_hour": 1_000_000, "wave_bake_seconds": 0, "waves": [100]}
+LIMITS = {
+    "recipients_per_run": 1_000_000,
+    "recipients_per_hour": 1_000_000,
+    "mails_per_person_a_day": 100,
+    "wave_bake_seconds": 0,
+    "waves": [100],
+}
 
 
 def policy_text(

@@ -246,7 +246,12 @@ async def test_a_kill_switch_thrown_while_a_copy_is_armed_takes_it_back(tmp_path
 
 @pytest.mark.parametrize(
     ("limit", "sent"),
-    [("releases_per_run", 2), ("recipients_per_run", 700), ("recipients_per_hour", 700)],
+    [
+        ("releases_per_run", 2),
+        ("recipients_per_run", 700),
+        ("recipients_per_hour", 700),
+        ("mails_per_person_a_day", 2),
+    ],
 )
 async def test_a_cap_lets_so_many_go_and_holds_the_rest(tmp_path, limit, sent):
     async with night(tmp_path, stage(three), limits={limit: sent}) as n:
