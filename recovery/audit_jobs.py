@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from recovery import slots
 from recovery.audit_reading import GENERATIONS_KNOWN, LOOK_BACK, Found, NotDue, Reader
@@ -89,6 +90,7 @@ class JobReader(Reader):
             )
             return [Evidence(slot, (unreadable(ACTIVITY_LOG, self.clock.now(), str(error)),))]
         due = [m for m in after if m < self.window.ended_at]
+        own = _at_a_clock_change(thing, due, own)
         next_of = dict(zip(after, (*after[1:], None), strict=False))
         slots_of = [
             Slot(thing.account, thing.system, thing.kind, thing.object_ref, m, thing.name, thing.schedule.time_zone)
@@ -201,6 +203,35 @@ def _later_success(slot: Slot, own: Mapping[str, Sequence[Run]]) -> str | None:
         if run_saw(run) is Saw.WORKED and run.scheduled_for != slot.due_at
     ]
     return iso(max(ends)) if ends else None
+
+
+def _at_a_clock_change(
+    thing: Scheduled, due: Sequence[datetime], own: Mapping[str, Sequence[Run]]
+) -> Mapping[str, Sequence[Run]]:
+    """The runs, with those counted for a slot that a scheduler of another school set up to an hour away from it.
+
+    Where the wall clock skips or repeats an hour nobody has written down when a job is due; only there, and only where
+    neither side has another partner, a run and a slot that miss each other by an hour at most are one.
+    """
+    zone, hour, minute = ZoneInfo(thing.schedule.time_zone), timedelta(hours=1), timedelta(minutes=1)
+    times = {
+        r.scheduled_for for runs in own.values() for r in runs if r.scheduled_for and r.requested_by not in BY_HAND
+    }
+    alone = [
+        d
+        for d in due
+        if (d - 2 * hour).astimezone(zone).utcoffset() != (d + 2 * hour).astimezone(zone).utcoffset()
+        and not any(abs(t - d) < minute for t in times)
+    ]
+    if not alone:
+        return own
+    known = slots.moments(thing, alone[0] - 2 * hour, alone[-1] + 2 * hour)
+    free = [t for t in times if not any(abs(t - m) < minute for m in known)]
+    meant = {t: d for d in alone for t in free if abs(t - d) <= hour}
+    return {
+        witness: [replace(r, scheduled_for=meant[r.scheduled_for]) if r.scheduled_for in meant else r for r in runs]
+        for witness, runs in own.items()
+    }
 
 
 def _explained(run: Run, moment: datetime, due: Sequence[datetime]) -> bool:

@@ -248,6 +248,8 @@ def build_harbour(town: Town) -> None:
         make.sent(880_000 - n * 3, f"Old news {n}", at("09:00", 1) + timedelta(minutes=n))
     make.campaign(77, "Tides", "1", at("05:45"))
     _job(bridge, "gap", "integrated_import", {"type": "cron", "value": "30 2 * * *", "time_zone": "America/St_Johns"})
+    _job(bridge, "gap-later", "integrated_import", bridge.definitions[0]["schedule"])
+    _run(bridge, "n-0", "gap-later", "succeeded", "06:00")  # their scheduler takes 02:30 for 03:30 that night
     _job(bridge, "newer", "integrated_import", {"type": "cron", "value": "0 6 * * *"})
     _run(bridge, "n-1", "newer", "succeeded", "08:30")
     _job(bridge, "fire", "scheduled_trigger", _once("06:30"), automation_id=None)
