@@ -150,18 +150,19 @@ async def held_view(settings: Settings) -> View:
 
 
 def held_lines(view: View) -> list[str]:
-    """The view for people: one question after the other."""
+    """The view for people: each question once, with the items that it is asked about."""
     if not view["items"]:
         return ["Nothing is held."]
-    lines: list[str] = []
+    asked: dict[tuple[str, str, str], list[View]] = {}
     for item in view["items"]:
         question = item["question"] or {"text": item["reason"], "recommended": "wait", "choices": []}
-        lines += [
-            f"{item['key']}",
-            f"  {item['name']}: {item['verdict']}, {item['remedy']}",
-            f"  {question['text']}",
-            f"  answers: {', '.join(question['choices'])} (recommended: {question['recommended']})",
-            "",
-        ]
+        key = (question["text"], ", ".join(question["choices"]), question["recommended"])
+        asked.setdefault(key, []).append(item)
+    lines: list[str] = []
+    for (text, choices, recommended), items in asked.items():
+        lines += [text, f"  answers: {choices} (recommended: {recommended})"]
+        for item in items:
+            lines += [f"  {item['name']}: {item['verdict']}, {item['remedy']}", f"    {item['key']}"]
+        lines.append("")
     lines.append('Answer one: allclear answer "KEY" CHOICE --by "YOUR NAME" --reason "WHY"')
     return lines

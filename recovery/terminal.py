@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
-from recovery.errors import AllclearError, UsageError
+from recovery.errors import AllclearError, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -30,7 +30,7 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: boo
     try:
         return asyncio.run(command())
     except AllclearError as error:
-        return _fail(str(error), error.hint, error.exit_code, as_json)
+        return _fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
     except KeyboardInterrupt:
         return _fail("Stopped.", "Run the same command again: it goes on from the ledger.", EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
@@ -42,6 +42,13 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: boo
             raise
         what = f"Internal error: {type(error).__name__}: {error}"
         return _fail(what, "Nothing more was sent. Run it with ALLCLEAR_DEBUG=1 and report what it shows.", 1, as_json)
+
+
+def _what_to_do(error: AllclearError) -> str:
+    """For an error that says nothing of its own."""
+    if isinstance(error, ConfigError):
+        return "Correct it; `allclear doctor` checks the whole configuration."
+    return "The command's --help has examples." if isinstance(error, UsageError) else ""
 
 
 def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> int:

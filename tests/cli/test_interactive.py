@@ -154,6 +154,18 @@ def test_a_plan_that_needs_a_second_person_says_so_and_does_nothing(n):
     assert n.writes() == []
 
 
+def test_ctrl_c_ends_an_audit_at_once_because_it_only_reads(n):
+    n.fault("pro2", "*", "hang", times=-1, seconds=20)
+    try:
+        terminal = Terminal(n, "audit", *window(n))
+        terminal.until("accounts 0/1")
+        terminal.program.sendintr()
+        assert terminal.ended() == 130
+    finally:
+        n.world.faults.clear()
+    assert "Stopped." in terminal.read and "Traceback" not in terminal.read
+
+
 def test_one_ctrl_c_ends_the_watched_status(n):
     terminal = Terminal(n, "status", "--watch")
     terminal.until("looks for misses")
@@ -267,3 +279,16 @@ def test_json_is_one_document_and_nothing_else_on_an_error_too(n):
     told = json.loads(ran.out)
     assert told["schema"] == "allclear.error/1" and told["exit_code"] == 2 and "soon" in told["error"]
     assert time.monotonic() - began < 30
+
+
+def test_a_question_about_several_items_is_asked_once():
+    from recovery.standing import held_lines
+
+    question = {"text": "Did it run?", "recommended": "wait", "choices": ["wait", "drop"]}
+    items = [
+        {"key": f"harbor/pro2/automation/{n}", "name": f"Series {n}", "verdict": "uncertain", "remedy": "hold",
+         "reason": "", "question": question} for n in (11, 12)
+    ]  # fmt: skip
+    lines = held_lines({"items": items})
+    assert [x.strip() for x in lines].count("Did it run?") == 1
+    assert [x.strip() for x in lines if "automation/" in x] == [i["key"] for i in items]
