@@ -88,12 +88,24 @@ class Crew:
             await asyncio.sleep(0.002)
         await asyncio.sleep(draw.uniform(0, 0.02))
 
+    async def relieve(self) -> None:
+        """Put somebody new where a worker has come to the end of its shift, or where there is nobody."""
+        for place in range(self.size):
+            child = self.at_work.get(place)
+            if child is not None and child.is_alive():
+                continue
+            if child is not None:
+                assert child.exitcode == 0, [p.read_text() for p in self.folder.glob("*.error")]
+                child.close()
+            self.man(place)
+
     async def stop(self) -> None:
         """kill -9 of all of them."""
         for child in self.at_work.values():
+            self.kills += child.is_alive()
             child.kill()
             await asyncio.to_thread(child.join)
-            self.kills += 1
+        self.at_work.clear()
 
     def touched(self) -> list[str]:
         """Every key that any process may have begun, and the few after them."""
