@@ -184,6 +184,20 @@ def failed_import(story, account):
     jobs.plant_import(story, account, "imp", "Guests", jobs.once(at), jobs.full_error, 401)
 
 
+@pytest.mark.requirement("R001.22", "R001.35")
+async def test_while_a_run_of_the_definition_is_under_way_none_is_started(tmp_path):
+    """The next scheduled run began after the plan was made; beside it ours would do the same work twice at once."""
+    async with night(tmp_path, stage(failed_import)) as n:
+        plan = await n.plan()
+        dashboard = n.estate.account("harbor").dashboard
+        dashboard.add_run("imp", run_id="next", state="running", scheduled_for=n.world.now(), started_at=n.world.now())
+        async with n.open() as systems:
+            await approve(systems, plan, "Dana Reyes")
+            row = items(await n.run(systems, plan))["imp"]
+        assert row.outcome is ItemOutcome.HELD and "Run next of this definition is under way" in row.question.text
+        assert n.writes() == []
+
+
 @pytest.mark.requirement("R001.35")
 async def test_a_job_that_a_colleague_ran_after_the_plan_is_not_run_again(tmp_path):
     async with night(tmp_path, stage(failed_import)) as n:
