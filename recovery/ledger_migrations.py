@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from recovery.errors import LedgerTooNew
+from recovery.ledger_archive import archived_history
 from recovery.ledger_leases import account_leases
 from recovery.ledger_rates import rate_buckets
 from recovery.ledger_schema import LEGAL_MOVES, legal_transition, schema_version
@@ -156,7 +157,7 @@ def first_schema(connection: Connection) -> None:
     connection.execute(insert(legal_transition), moves)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (first_schema, rate_buckets, account_leases)
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (first_schema, rate_buckets, account_leases, archived_history)
 
 
 def version_of(connection: Connection) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recovery import ledger_opening as opening
 from recovery.errors import LedgerError, LedgerUnavailable
+from recovery.ledger_archive import Shelf
 from recovery.ledger_engine import database_url, make_engines, unavailable
 from recovery.ledger_files import IntentsLog, Workers, one_at_a_time, read_kill_file
 from recovery.ledger_leases import Leases
@@ -79,6 +80,11 @@ class Session:
         """This worker's leases of accounts; None where there can be one worker only."""
         shared = self._reading.dialect.name == "postgresql" and self._writer is not None
         return Leases(self._run, self.owner, self._site.is_dead) if shared else None
+
+    @property
+    def shelf(self) -> Shelf:
+        """What an archive is made from."""
+        return Shelf(self._read, self._write)
 
     @classmethod
     async def open(
