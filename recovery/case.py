@@ -14,7 +14,6 @@ from typing import Any
 from recovery.case_records import (
     Effect,
     Escalation,
-    Event,
     EvidenceItem,
     FeedbackNote,
     Reference,
@@ -23,6 +22,7 @@ from recovery.case_records import (
 )
 from recovery.diagnosis import CheckResult
 from recovery.errors import UsageError
+from recovery.journal import StreamEvent
 from recovery.model import ActionKind, digest_of
 from recovery.playbook import Playbook, State
 
@@ -51,7 +51,7 @@ class Case:
     settings: Mapping[str, str] = field(default_factory=dict)
     done: Mapping[str, str] = field(default_factory=dict)
     feedback: tuple[FeedbackNote, ...] = ()
-    timeline: tuple[Event, ...] = ()
+    timeline: tuple[StreamEvent, ...] = ()
 
     @property
     def resolved(self) -> bool:
@@ -106,7 +106,7 @@ def case_ref(playbook_id: str, account: str, fields: Mapping[str, str]) -> str:
     return f"{playbook_id}-{digest_of([playbook_id, account, subject])[:10]}"
 
 
-def fold(ref: str, events: Iterable[Event]) -> Case:
+def fold(ref: str, events: Iterable[StreamEvent]) -> Case:
     """The case that these events add up to; raises UsageError when there are none."""
     case: Case | None = None
     for event in events:
@@ -122,7 +122,7 @@ def fold(ref: str, events: Iterable[Event]) -> Case:
 Data = Mapping[str, Any]
 
 
-def _opened(ref: str, event: Event) -> Case:
+def _opened(ref: str, event: StreamEvent) -> Case:
     data: Data = event.data
     return Case(
         ref=ref,
@@ -136,17 +136,17 @@ def _opened(ref: str, event: Event) -> Case:
     )
 
 
-def _noted(case: Case, data: Data, event: Event) -> Case:
+def _noted(case: Case, data: Data, event: StreamEvent) -> Case:
     del data, event
     return case
 
 
-def _fields(case: Case, data: Data, event: Event) -> Case:
+def _fields(case: Case, data: Data, event: StreamEvent) -> Case:
     del event
     return replace(case, fields={**case.fields, **data["fields"]})
 
 
-def _check(case: Case, data: Data, event: Event) -> Case:
+def _check(case: Case, data: Data, event: StreamEvent) -> Case:
     result = CheckResult(
         check=data["check"],
         state=State(data["state"]),
@@ -163,7 +163,7 @@ def _check(case: Case, data: Data, event: Event) -> Case:
     return replace(case, results={**case.results, result.check: result})
 
 
-def _evidence(case: Case, data: Data, event: Event) -> Case:
+def _evidence(case: Case, data: Data, event: StreamEvent) -> Case:
     item = EvidenceItem(at=datetime.fromisoformat(data["at"]), by=event.by, **{k: data[k] for k in _EVIDENCE_FIELDS})
     return replace(case, evidence=(*case.evidence, item))
 
@@ -189,11 +189,11 @@ def evidence_data(item: EvidenceItem) -> dict[str, object]:
     return {name: getattr(item, name) for name in _EVIDENCE_FIELDS} | {"at": item.at.isoformat()}
 
 
-def _diagnosed(case: Case, data: Data, event: Event) -> Case:
+def _diagnosed(case: Case, data: Data, event: StreamEvent) -> Case:
     return replace(case, reasons=tuple(data["reasons"]), diagnosed_at=event.at)
 
 
-def _stage(case: Case, data: Data, event: Event) -> Case:
+def _stage(case: Case, data: Data, event: StreamEvent) -> Case:
     record = StageRecord(data["stage"], data["team"], data["resolved"], data["note"], event.by, event.at)
     return replace(case, stages={**case.stages, record.stage: record})
 
@@ -202,13 +202,13 @@ def _effect(data: Data) -> Effect:
     return Effect(ActionKind(data["kind"]), data["system"], data["object_ref"], data["slot"], dict(data["payload"]))
 
 
-def effects_of(event: Event) -> tuple[Effect, ...]:
+def effects_of(event: StreamEvent) -> tuple[Effect, ...]:
     """The effects that an event asked for."""
     data: Data = event.data
     return tuple(_effect(e) for e in data.get("effects", ()))
 
 
-def _escalated(case: Case, data: Data, event: Event) -> Case:
+def _escalated(case: Case, data: Data, event: StreamEvent) -> Case:
     opened = Escalation(
         stage=data["stage"],
         contact=data["contact"],
@@ -222,35 +222,35 @@ def _escalated(case: Case, data: Data, event: Event) -> Case:
     return replace(case, escalations={**case.escalations, opened.stage: opened})
 
 
-def _escalation_resolved(case: Case, data: Data, event: Event) -> Case:
+def _escalation_resolved(case: Case, data: Data, event: StreamEvent) -> Case:
     ended = replace(case.escalations[data["stage"]], resolved_at=event.at)
     return replace(case, escalations={**case.escalations, ended.stage: ended})
 
 
-def _references(case: Case, data: Data, event: Event) -> Case:
+def _references(case: Case, data: Data, event: StreamEvent) -> Case:
     found = tuple(Reference(r["ref"], r["title"], r["url"]) for r in data["found"])
     return replace(case, references=Searched(data["query"], found, event.at))
 
 
-def _reply_approved(case: Case, data: Data, event: Event) -> Case:
+def _reply_approved(case: Case, data: Data, event: StreamEvent) -> Case:
     del event
     return replace(case, replies=(*case.replies, data["digest"]))
 
 
-def _setting_approved(case: Case, data: Data, event: Event) -> Case:
+def _setting_approved(case: Case, data: Data, event: StreamEvent) -> Case:
     return replace(case, settings={**case.settings, data["offer"]: event.by})
 
 
-def _effect_done(case: Case, data: Data, event: Event) -> Case:
+def _effect_done(case: Case, data: Data, event: StreamEvent) -> Case:
     del event
     return replace(case, done={**case.done, data["effect"]: data["remote_ref"]})
 
 
-def _feedback(case: Case, data: Data, event: Event) -> Case:
+def _feedback(case: Case, data: Data, event: StreamEvent) -> Case:
     return replace(case, feedback=(*case.feedback, FeedbackNote(data["version"], data["answer"], event.by, event.at)))
 
 
-_HANDLERS: dict[str, Callable[[Case, Data, Event], Case]] = {
+_HANDLERS: dict[str, Callable[[Case, Data, StreamEvent], Case]] = {
     "fields": _fields,
     "check": _check,
     "evidence": _evidence,

@@ -12,7 +12,7 @@ from html import escape
 
 from recovery.case import Case
 from recovery.case_evidence import EvidenceStore
-from recovery.case_records import Event
+from recovery.journal import StreamEvent
 from recovery.model import iso
 from recovery.playbook import Playbook
 
@@ -69,7 +69,7 @@ def _case_data(playbook: Playbook, case: Case) -> dict[str, object]:
     }
 
 
-def _event(event: Event) -> dict[str, object]:
+def _event(event: StreamEvent) -> dict[str, object]:
     return {"seq": event.seq, "kind": event.kind, "by": event.by, "at": iso(event.at), "data": dict(event.data)}
 
 

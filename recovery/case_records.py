@@ -5,38 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
 
 from recovery.model import ActionKind
-
-
-class Event(Protocol):
-    """One line of the stream, as the ledger gives it."""
-
-    @property
-    def seq(self) -> int:
-        """Counts from 1 without gaps."""
-        ...
-
-    @property
-    def kind(self) -> str:
-        """What happened."""
-        ...
-
-    @property
-    def by(self) -> str:
-        """Who did it: a named person or "allclear"."""
-        ...
-
-    @property
-    def at(self) -> datetime:
-        """When, UTC."""
-        ...
-
-    @property
-    def data(self) -> Mapping[str, object]:
-        """The particulars."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import quote
 
 from recovery.case import Case, case_ref, evidence_data, fold, stream_of
 from recovery.case_evidence import EvidenceStore, redact, store_attestation, store_exchange, store_upload
-from recovery.case_records import Event, EvidenceItem
+from recovery.case_records import EvidenceItem
 from recovery.diagnosis import Ask, CheckResult, Diagnosis, diagnose, missing_fields
 from recovery.errors import AllclearError, ConfigError, LedgerConflict, RefusedError, UsageError
 from recovery.evidence_card import CHROMIUM, Card, render_html, render_png
+from recovery.journal import Journal
 from recovery.model import iso
 from recovery.playbook import Check, Choice, Playbook, State
 from recovery.playbook_file import PLACEHOLDER
@@ -28,31 +28,11 @@ ROBOT = "allclear"
 ATTESTED = "attestation"
 
 
-class Streams(Protocol):
-    """What a case needs of the ledger: append-only streams."""
-
-    async def append(
-        self,
-        stream: str,
-        kind: str,
-        by: str,
-        at: datetime,
-        data: Mapping[str, object],
-        expected_seq: int | None = None,
-    ) -> int:
-        """Add one event; its number. Raises LedgerConflict when the stream has moved past `expected_seq`."""
-        ...
-
-    async def stream(self, name: str) -> Sequence[Event]:
-        """The stream's events in order, none when it does not exist."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Office:
     """What casework is done with. `secret` signs attestations; `browser` draws PNG cards, None for HTML alone."""
 
-    streams: Streams
+    streams: Journal
     store: EvidenceStore
     clock: Clock
     secret: bytes

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from recovery.desk.incident import Incident
-from recovery.desk.journal import Journal
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla import Reading, SlaClock
 from recovery.errors import ConfigError
+from recovery.journal import Journal
 from recovery.ledger import Ledger
 from recovery.model import iso
 from recovery.settings import Settings

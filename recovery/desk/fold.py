@@ -25,9 +25,9 @@ from recovery.desk.incident import (
     SeverityChange,
     Signature,
 )
-from recovery.desk.journal import StreamEvent
 from recovery.desk.settings import Phase, Scope
 from recovery.desk.sla_settings import Severity
+from recovery.journal import StreamEvent
 
 Data = Mapping[str, object]
 Step = Callable[[Incident, StreamEvent], Incident]

@@ -14,7 +14,6 @@ from typing import Any, cast
 from recovery.act import IT_HAPPENED
 from recovery.desk import mailbox, notice, rules
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
-from recovery.desk.journal import StreamEvent
 from recovery.desk.mailbox import Request
 from recovery.desk.office import CHOICES, IncidentOffice
 from recovery.desk.ports import IncomingMail, MailSource
@@ -22,6 +21,7 @@ from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla_settings import Severity
 from recovery.errors import LedgerConflict, RefusedError, UsageError
+from recovery.journal import StreamEvent
 
 STREAM = "intake"
 TRIES = 25

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from recovery.desk.fold import fold
 from recovery.desk.incident import Change, Incident, stream_of
-from recovery.desk.journal import Journal
 from recovery.errors import UsageError
+from recovery.journal import Journal
 
 
 async def load(journal: Journal, ref: str) -> Incident:

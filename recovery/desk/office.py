@@ -12,7 +12,6 @@ from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
 from recovery.desk.incident import Change, Incident, stream_of
-from recovery.desk.journal import Journal
 from recovery.desk.outbox import Effect, effects_for
 from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.rca import RcaDraft, RcaFacts, approve_rca, draft_rca, prepare_rca
@@ -20,6 +19,7 @@ from recovery.desk.readings import Readings
 from recovery.desk.settings import DeskSettings, Phase
 from recovery.desk.sla import Reading, SlaClock, read
 from recovery.errors import LedgerConflict, UsageError
+from recovery.journal import Journal
 from recovery.ledger_rows import ActionRow
 from recovery.model import ActionState
 from recovery.ports import Clock

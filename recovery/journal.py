@@ -1,4 +1,4 @@
-"""The journal that the desk writes its events to: append-only streams; the ledger is one."""
+"""Append-only streams of events, as the desk and casework need them; the ledger is one journal."""
 
 from __future__ import annotations
 
