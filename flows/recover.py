@@ -21,7 +21,7 @@ async def make_plan(outage: WindowForm, how: RecoverForm) -> Page:
         return await work.plan(await read_accounts(work), how.most_items)
 
 
-@task(name="run the plan", retries=0, cache_policy=NO_CACHE, persist_result=False)
+@task(name="run the plan", task_run_name="run the plan", retries=0, cache_policy=NO_CACHE, persist_result=False)
 async def run_plan(outage: WindowForm, how: RecoverForm) -> Page:
     """Acts at most once, proves it, files the ticket. Never retried here: the ledger settles what is open."""
     tally = Tally()

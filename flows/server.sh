@@ -93,6 +93,8 @@ stop() { # stop NAME: asks, waits ten seconds, then insists
 
 healthy() { "$bin/python" -c "import urllib.request as u; u.urlopen('$url/health', timeout=2)" 2> /dev/null; }
 
+taken() { "$bin/python" -c "import socket; socket.create_connection(('127.0.0.1', $port), 2)" 2> /dev/null; }
+
 wait_for_server() {
     for _ in $(seq 120); do
         healthy && return
@@ -119,8 +121,8 @@ up() {
         echo "The server is already running."
     else
         pooled=
-        if healthy; then
-            echo "Something else answers at $url; set ALLCLEAR_PREFECT_PORT." >&2
+        if taken; then
+            echo "Another program has port $port on this machine; set ALLCLEAR_PREFECT_PORT to a free one." >&2
             exit 1
         fi
         echo "Starting the Prefect server (up to a minute) ..."

@@ -119,7 +119,10 @@ class AnswerForm(_Form):
 
     item: str = Field(..., min_length=1, title="Item", description="Its key, as the table of the recovery shows it.")
     choice: str = Field(
-        ..., min_length=1, title="Answer", description="One of the answers offered: `allclear hold` lists them."
+        ...,
+        min_length=1,
+        title="Answer",
+        description="One of those offered: the link here names them, and `allclear hold`.",
     )
     answered_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the answer.")
     reason: str = Field(..., min_length=1, title="Reason", description="Why; recorded with the answer.")

@@ -218,11 +218,14 @@ def recovery_page(done: RecoverResult, view: Mapping[str, Any], text: str) -> Pa
 
 def _answering(done: RecoverResult) -> tuple[Step, ...]:
     """The answer form of each held item, with the recommended answer; then the same plan again."""
-    held = [i for i in done.items if i.outcome is ItemOutcome.HELD and i.question is not None]
+    held = [(i, i.question) for i in done.items if i.outcome is ItemOutcome.HELD and i.question is not None]
     answers = [
-        Step(f"answer {code(i.slot_key)}", "answer/answer", {"given": {"item": i.slot_key, "choice": q.recommended}})
-        for i in held[:MOST_STEPS]
-        if (q := i.question)
+        Step(
+            f"answer {code(i.slot_key)}: {', '.join(asked.choices)}",
+            "answer/answer",
+            {"given": {"item": i.slot_key, "choice": asked.recommended}},
+        )
+        for i, asked in held[:MOST_STEPS]
     ]
     again = Step("run the plan again, once everything is answered", "recover/recover", _running(done.plan))
     return (*answers, again) if answers or done.stopped else ()

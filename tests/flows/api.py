@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -20,6 +20,12 @@ class Api:
         self.http = httpx.Client(base_url=url, auth=(name, password), timeout=30, trust_env=False)
         token = self.get("/csrf-token?client=tests")["token"]
         self.http.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "tests"})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def get(self, path: str) -> Any:
         reply = self.http.get(path)

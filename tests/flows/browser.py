@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 PATIENCE_MS = 90_000
+TRIES = 5
 SHOTS = Path(__file__).resolve().parents[2] / "out" / "prefect"
 
 
@@ -76,10 +77,13 @@ class Pages:
         assert self.page.locator("fieldset button[aria-haspopup=dialog]").nth(which).inner_text() == chosen
 
     def submit(self, name: str) -> str:
-        """Sends the form; the run's id."""
+        """Sends the form, again when the server is too busy (503: SQLite lost a race); the run's id."""
         self.shot(f"{name}-form")
-        with self.page.expect_response(lambda reply: "create_flow_run" in reply.url) as sent:
-            self.page.get_by_role("button", name="Submit").click()
+        for _ in range(TRIES):
+            with self.page.expect_response(lambda reply: "create_flow_run" in reply.url) as sent:
+                self.page.get_by_role("button", name="Submit").click()
+            if sent.value.status != 503:
+                break
         assert sent.value.status == 201, sent.value.text()
         return str(sent.value.json()["id"])
 

@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import pytest
 from .api import Api
 from .conftest import BIN, REPOSITORY, Estate, Server, server_script, wait_until
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 BEAT = "prefect.flow-run.heartbeat"
 
@@ -126,11 +127,12 @@ def finished(server: Server, estate: Estate, killed: str, digest: str) -> dict[s
 
 
 @pytest.fixture(scope="module")
-def new_server(server: Server, finished: dict[str, Any]) -> Api:
+def new_server(server: Server, finished: dict[str, Any]) -> Iterator[Api]:
     """A server with an empty database in the place of the lost one."""
     again = server_script("up", server.environment)
     assert again.returncode == 0, again.stdout + again.stderr
-    return Api(server.url, (server.home / "login").read_text().strip())
+    with Api(server.url, (server.home / "login").read_text().strip()) as api:
+        yield api
 
 
 def test_a_run_whose_worker_was_killed_is_ended_when_the_worker_is_started_again(server: Server, killed: str) -> None:

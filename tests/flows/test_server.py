@@ -18,7 +18,7 @@ from .browser import MISSING, SHOTS, Pages, opened
 from .conftest import BIN, REPOSITORY, Estate, Server, wait_until
 from .notices import Notices
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 BLOCK = """
 import asyncio, sys
@@ -225,7 +225,7 @@ def test_a_scheduled_audit_appears_by_itself(server: Server) -> None:
         return [r for r in server.api.runs(deployment_id={"any_": [audit]}) if r["auto_scheduled"]]
 
     runs = wait_until("a scheduled run", 90, scheduled)
-    assert {tuple(r["parameters"]["outage"].items()) for r in runs} == {(("last_hours", 2),)}
+    assert {tuple(r["parameters"]["outage"].items()) for r in runs} == {(("last_hours", 2), ("catch_up", True))}
 
 
 @pytest.mark.requirement("R001.1")
