@@ -7,7 +7,6 @@ commits it; the database itself refuses a second attempt that is not preceded by
 from __future__ import annotations
 
 import os
-import os
 import random
 from typing import Any
 
@@ -22,7 +21,6 @@ from recovery.ledger_work import Record, Work, storable
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, WriteResult
 
 _REFS = random.Random()  # noqa: S311  # names attempts, guards nothing; the system's source costs a call each
-os.register_at_fork(after_in_child=_REFS.seed)  # two children of one process must not name their attempts alike
 os.register_at_fork(after_in_child=_REFS.seed)  # two children of one process must not name their attempts alike
 CAPS_LOCK = 7_210_032  # PostgreSQL advisory lock: intents that count against a cap take turns
 HOUR = 3_600_000_000  # microseconds
