@@ -153,6 +153,20 @@ def test_ctrl_c_stops_after_the_current_call_and_the_next_run_finishes(tmp_path)
         finished(n, run)
 
 
+def test_ctrl_c_while_it_reads_everything_again_does_not_wait_for_a_slow_remote(tmp_path):
+    with served(tmp_path, stage(one), desks=False) as n:
+        run = approved(n)
+        n.fault("dashboard", "*", "hang", times=-1, seconds=60)  # read by the closing audit only
+        with started(*run) as program:
+            until(program, "reading everything again")
+            interrupt(program)
+            out, err = program.communicate(timeout=20)
+        assert program.returncode == 3, out + err
+        assert "Stopped by the operator" in out
+        n.world.faults.clear()
+        finished(n, run)
+
+
 def test_ctrl_c_twice_stops_at_once_and_the_next_run_finishes(tmp_path):
     with served(tmp_path, stage(one), desks=False, waits={"lease_seconds": 1}) as n:
         run = approved(n)
