@@ -99,9 +99,13 @@ def night(tmp_path_factory):
         after_run = writes()
         again = call("recover", *window, "--by", "Sam Okafor")
         evidence = "".join(p.read_text("utf-8", "replace") for p in (folder / "state").rglob("*") if p.is_file())
+        after_again = writes()
+        for path in (*folder.glob("book.db*"), *(folder / "state").rglob("*")):
+            if path.is_file():
+                path.unlink()
         yield SimpleNamespace(
-            town=town, audit=audit, plan=plan, run=run, again=again, evidence=evidence,
-            after_audit=after_audit, after_run=after_run, after_again=writes(),
+            lost=call("audit", *window), town=town, audit=audit, plan=plan, run=run, again=again, evidence=evidence,
+            after_audit=after_audit, after_run=after_run, after_again=after_again,
         )  # fmt: skip
 
 
@@ -181,6 +185,14 @@ def test_a_second_run_does_nothing_again(night):
     assert before.isdisjoint(
         i["key"] for i in night.again["items"] if i.get("outcome") not in ("confirmed", "done_before")
     )
+
+
+@pytest.mark.requirement("R001.15")
+def test_a_lost_ledger_leaves_everything_recovered_recognised_from_the_remotes_own_data(night):
+    # What began before the window and is stopped now is no unfinished business of this window any more.
+    confirmed = {i["key"] for i in night.run["items"] if i["outcome"] == "confirmed" and i["object"] != "5004"}
+    known = {s["key"]: (s["verdict"], s["code"]) for s in night.lost["slots"] if s["key"] in confirmed}
+    assert set(known.values()) <= {("done", "recovered"), ("done", "done_by_hand")} and known.keys() == confirmed
 
 
 def test_things_that_were_not_due_are_listed_with_the_reason(night):
