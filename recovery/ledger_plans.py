@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, update
+from sqlalchemy import Connection, Select, literal_column, select, update
 
 from recovery.approvals import approver
 from recovery.errors import LedgerConflict, RefusedError, UsageError
@@ -259,6 +259,8 @@ def find_items(
         query = query.where(item.c.incident == incident)
     if outcome is not None:
         query = query.where(item.c.outcome == str(outcome))
+        if outcome is not ItemOutcome.CONFIRMED:  # said in words, so that the index of the few others is used
+            query = query.where(item.c.outcome != literal_column("'confirmed'"))
     return tuple(item_row(row) for row in connection.execute(query).mappings())
 
 
