@@ -22,6 +22,7 @@ from recovery.errors import RemoteError
 from recovery.model import AttemptOutcome, WriteResult
 
 MAX_DEPTH = 50
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # IIS may put one before its JSON
 LONGEST_RETRY_AFTER_SECONDS = 3600.0
 
 
@@ -39,7 +40,7 @@ class Reply:
     def json(self) -> Any:
         """The body as JSON; `ValueError` when it is not JSON, not UTF-8 or nested deeper than 50."""
         try:
-            value = msgspec.json.decode(self.body)
+            value = msgspec.json.decode(self.body.removeprefix(BYTE_ORDER_MARK))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
             raise ValueError(f"not JSON: {problem}") from None
         if _too_deep(value):

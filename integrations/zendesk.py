@@ -29,7 +29,7 @@ from integrations.oauth import OAuth
 from integrations.plaintext import plain
 from integrations.replies import not_sent
 from recovery.desk.ports import Attachment, BulkJob, CustomerTicket, CustomerTicketDraft, TicketComment
-from recovery.errors import AuthFailed, RemoteError
+from recovery.errors import AuthFailed, NotFound, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
 
 MARKER_FIELD = "allclear_key"
@@ -87,18 +87,29 @@ class Zendesk:
         page = await self._read("ticket", f"/api/v2/tickets/{segment(ref)}", {"include": "users"})
         return self._ticket(page.record("ticket"), _people(page))
 
-    async def has_comment(self, ref: str, marker: str) -> bool:
-        """Whether one of the ticket's audits carries the marker."""
-        return marker in (await self._markers(ref)).values()
+    async def has_comment(self, ref: str, marker: str, text: str = "") -> bool:
+        """Whether the ticket carries the comment: by its marker in an audit, or by its words where audits keep none."""
+        markers = await self._markers(ref)
+        if markers is not None:
+            return marker in markers.values()
+        if not text:
+            raise self._transport.bad("audits", "the audits keep no metadata, so no marker can be looked for")
+        return any(c.author != "customer" and c.text.split() == text.split() for c in await self.comments(ref))
 
     async def comments(self, ref: str) -> tuple[TicketComment, ...]:
         """All comments, oldest first. The role tells customers, the channel or our marker tells machines (R003.46)."""
-        markers = await self._markers(ref)
+        markers = await self._markers(ref) or {}
         path, found = f"/api/v2/tickets/{segment(ref)}/comments", list[TicketComment]()
         for page in await self._pages("comments", path, {"include": "users"}):
-            people = _people(page)
+            people = _people(page) or await self._requester(ref)
             found += [_comment(comment, people, markers) for comment in page.records("comments")]
         return tuple(sorted(found, key=lambda comment: comment.at))
+
+    async def _requester(self, ref: str) -> dict[str, Fields]:
+        """Who asked, as the one person known, where a list does not bring its people along."""
+        ticket = (await self._read("ticket", f"/api/v2/tickets/{segment(ref)}")).record("ticket")
+        who = {"id": ticket.text("requester_id", ""), "role": "end-user"}
+        return {who["id"]: replace(ticket, values=who)} if who["id"] else {}
 
     async def job(self, ref: str) -> BulkJob:
         """How a bulk update stands. A ticket without a result yet is absent."""
@@ -149,7 +160,7 @@ class Zendesk:
         path = f"/api/v2/tickets/{segment(ref)}"
         try:
             stamp = (await self._read("ticket", path)).record("ticket").text("updated_at")
-            if await self.has_comment(ref, marker):
+            if await self.has_comment(ref, marker, text):
                 return WriteResult(AttemptOutcome.APPLIED, ref=ref, detail="the comment was there already")
         except RemoteError as problem:
             return _not_sent(problem)
@@ -288,16 +299,24 @@ class Zendesk:
             wanted["page[after]"] = cursor
         raise self._transport.bad(op, f"the list has more than {_MOST_PAGES} pages")
 
-    async def _markers(self, ref: str) -> dict[str, str]:
-        """Audit id -> marker, for the audits that this product wrote."""
+    async def _markers(self, ref: str) -> dict[str, str] | None:
+        """Audit id -> marker, for the audits that this product wrote; None where audits are not shown or keep nothing.
+
+        Zendesk itself always keeps metadata; what only speaks its API may not.
+        """
         markers: dict[str, str] = {}
-        for page in await self._pages("audits", f"/api/v2/tickets/{segment(ref)}/audits", {}):
-            for audit in page.records("audits"):
-                metadata = audit.maybe_record("metadata")
-                custom = metadata.maybe_record("custom") if metadata else None
-                if custom is not None and custom.text(MARKER_FIELD, ""):
-                    markers[audit.ref("id")] = custom.text(MARKER_FIELD)
-        return markers
+        kept = False
+        try:
+            pages = await self._pages("audits", f"/api/v2/tickets/{segment(ref)}/audits", {})
+        except NotFound:
+            return None
+        for audit in (audit for page in pages for audit in page.records("audits")):
+            metadata = audit.maybe_record("metadata")
+            custom = metadata.maybe_record("custom") if metadata else None
+            kept = kept or custom is not None
+            if custom is not None and custom.text(MARKER_FIELD, ""):
+                markers[audit.ref("id")] = custom.text(MARKER_FIELD)
+        return markers if kept else None
 
     def _ticket(self, ticket: Fields, people: Mapping[str, Fields]) -> CustomerTicket:
         ref = ticket.ref("id")

@@ -198,7 +198,7 @@ def _comment(desks: CaseDesks, case: Case, effect: Effect, key: str) -> Made:
         return await desk.comment(ref, text, public=public, marker=marker, attempt=attempt, files=files)
 
     async def look() -> Look:
-        if await desk.has_comment(ref, marker):
+        if await desk.has_comment(ref, marker, text):
             return Look(SEEN, ref, "", f"ticket {ref} carries the comment")
         return Look(ABSENT, note=f"no comment on ticket {ref} carries the marker")
 

@@ -211,7 +211,7 @@ def _customer_comment(m: Making) -> Deed | None:
         return await desk.comment(ref, str(p["text"]), public=bool(p["public"]), marker=m.marker, attempt=attempt)
 
     async def look() -> Look:
-        there = await desk.has_comment(ref, m.marker)
+        there = await desk.has_comment(ref, m.marker, str(p["text"]))
         return Look(SEEN if there else ABSENT, ref, "", f"ticket {ref} {'has' if there else 'lacks'} the comment")
 
     return m.deed(send, look)
@@ -235,7 +235,7 @@ def _customer_priority(m: Making) -> Deed | None:
         )
 
     async def look() -> Look:
-        there = [ref for ref in refs if await desk.has_comment(ref, m.marker)]
+        there = [ref for ref in refs if await desk.has_comment(ref, m.marker, str(p["text"]))]
         return Look(SEEN if len(there) == len(refs) else ABSENT, ",".join(refs), "", f"{len(there)} of {len(refs)} set")
 
     return m.deed(send, look)

@@ -122,8 +122,8 @@ class CustomerDesk(Protocol):
         """
         ...
 
-    async def has_comment(self, ref: str, marker: str) -> bool:
-        """Whether the ticket's audits show an update with this marker."""
+    async def has_comment(self, ref: str, marker: str, text: str = "") -> bool:
+        """Whether the ticket's audits show an update with this marker, or its comments `text` where audits keep none."""
         ...
 
     async def comments(self, ref: str) -> tuple[TicketComment, ...]:

@@ -76,7 +76,7 @@ def zendesk_remote(request: httpx.Request) -> httpx.Response:
         case "GET", "/api/v2/tickets/7":
             return reply(200, {"ticket": TICKET, "users": PEOPLE})
         case "GET", "/api/v2/tickets/7/audits":
-            return reply(200, {"audits": [], "meta": end})
+            return reply(200, {"audits": [{"id": 90, "metadata": {"custom": {}, "system": {}}}], "meta": end})
         case "GET", "/api/v2/tickets":
             return reply(200, {"tickets": [TICKET], "users": PEOPLE, "meta": end})
         case "GET", "/api/v2/users/me":

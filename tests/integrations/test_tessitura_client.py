@@ -195,6 +195,12 @@ async def test_results_in_pages_of_the_servers_own_size_are_read_to_their_end() 
     assert (len(listing.items), listing.complete) == (250, True)
 
 
+async def test_a_byte_order_mark_before_the_json_is_passed_over() -> None:
+    content = b"\xef\xbb\xbf" + json.dumps(SUMMARY).encode()
+    client, _ = client_of(lambda r: httpx.Response(200, content=content, headers={"Content-Type": "application/json"}))
+    assert (await client.list_summary(5)).name == "Members"
+
+
 async def test_no_content_is_an_empty_list() -> None:
     client, _ = client_of(lambda r: httpx.Response(204))
     listing = await client.constituents(5, {})

@@ -245,3 +245,58 @@ async def test_a_list_that_goes_on_in_another_way_than_was_asked_is_a_bad_reply(
     client, _ = zendesk_client(bench, lambda _: httpx.Response(200, json=body))
     with pytest.raises(BadReply, match="goes on"):
         await client.has_comment("7", MARKER)
+
+
+class OwnWay:
+    """A desk that speaks Zendesk's API and keeps no audits (or none with metadata), nor brings people along."""
+
+    def __init__(self, audits: httpx.Response) -> None:
+        self.audits = audits
+        self.comments: list[dict[str, Any]] = [
+            {"id": 1, "author_id": 11, "public": True, "body": "It was down.", "created_at": TICKET["created_at"]}
+        ]
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/audits"):
+            return self.audits
+        if request.url.path.endswith("/comments"):
+            return reply(200, {"comments": self.comments})
+        if request.method == "PUT":
+            body = json.loads(request.content)["ticket"]["comment"]["body"]
+            row = {"id": 2, "author_id": 12, "public": True, "body": body, "created_at": TICKET["created_at"]}
+            self.comments.append(row)
+            return reply(502, {"error": "bad gateway"})
+        return zendesk_remote(request)
+
+
+@pytest.mark.parametrize(
+    "audits",
+    [
+        reply(404, {"error": "InvalidEndpoint"}),
+        reply(200, {"audits": []}),
+        reply(200, {"audits": [{"id": 5, "events": []}]}),
+    ],
+    ids=["not shown", "none", "without metadata"],
+)
+async def test_where_no_marker_is_kept_a_comment_is_known_again_by_its_words(
+    bench: Callable[..., Any], audits: httpx.Response
+) -> None:
+    desk = OwnWay(audits)
+    client, one = zendesk_client(bench, desk)
+
+    async def say(text: str) -> AttemptOutcome:
+        result = await client.comment("7", text, public=True, marker=MARKER, attempt=one.attempt())
+        return result.outcome
+
+    assert await say("It was down.") is UNKNOWN, "the customer's own words are not ours"
+    assert await say("It was  down.\n") is APPLIED
+    assert await say("It is up again.") is UNKNOWN
+    assert [row["body"] for row in desk.comments[1:]] == ["It was down.", "It is up again."]
+    assert await client.has_comment("7", MARKER, "It is up again.")
+    with pytest.raises(BadReply, match="no metadata"):
+        await client.has_comment("7", MARKER)
+
+
+async def test_the_requester_is_the_customer_where_a_list_brings_no_people_along(bench: Callable[..., Any]) -> None:
+    client, _ = zendesk_client(bench, OwnWay(reply(200, {"audits": []})))
+    assert [(c.author, c.text) for c in await client.comments("7")] == [("customer", "It was down.")]
