@@ -312,7 +312,7 @@ def find(connection: Connection, query: Select[Any]) -> tuple[ActionRow, ...]:
 def stale(connection: Connection, site: Site) -> tuple[ActionRow, ...]:
     """Actions in motion whose owner is dead or whose lease is over, oldest first."""
     # As literals, because a partial index is used only where the statement itself shows that it fits.
-    moving = [literal_column(f"'{state}'") for state in (S.CLAIMED, S.IN_FLIGHT, S.UNKNOWN, S.APPLIED)]
+    moving: list[Any] = [literal_column(f"'{state}'") for state in (S.CLAIMED, S.IN_FLIGHT, S.UNKNOWN, S.APPLIED)]
     query = select(action).where(action.c.state.in_(moving)).order_by(action.c.made_at, action.c.key)
     now = from_micros(clock_of(connection, site))
     dead: dict[str, bool] = {}
