@@ -123,7 +123,7 @@ class CustomerDesk(Protocol):
         ...
 
     async def has_comment(self, ref: str, marker: str, text: str = "") -> bool:
-        """Whether the ticket's audits show an update with this marker, or its comments `text` where audits keep none."""
+        """Whether the ticket's audits show this marker, or, where audits keep none, a comment of ours says `text`."""
         ...
 
     async def comments(self, ref: str) -> tuple[TicketComment, ...]:
