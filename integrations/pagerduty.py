@@ -19,10 +19,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
-from integrations.http import CapabilityManifest, Fields, Reply, Transport
+from integrations.http import CapabilityManifest, Fields, Reply, Transport, segment
 from integrations.plaintext import plain
 from recovery.desk.ports import Page, PageDraft, PageStatus
-from recovery.errors import RemoteError
+from recovery.errors import NotFound, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, System, WriteResult
 
 LONGEST_KEY = 255
@@ -91,9 +91,22 @@ class PagerDuty:
         ]
         listed = await self._rest.read("incidents", "GET", "/incidents", params=params)
         incidents = self._rest.fields("incidents", listed).records("incidents")
-        # An incident born of alerts has no key of its own; PagerDuty then matched the alerts'.
-        pages = [_page(i, dedup_key) for i in incidents if i.text("incident_key", "") in ("", dedup_key)]
-        return max(pages, key=lambda page: page.created_at, default=None)
+        ours = [i for i in incidents if i.text("incident_key", "") == dedup_key or await self._born_of(i, dedup_key)]
+        return max((_page(i, dedup_key) for i in ours), key=lambda page: page.created_at, default=None)
+
+    async def _born_of(self, incident: Fields, dedup_key: str) -> bool:
+        """Whether an incident without a key of its own has our alert: PagerDuty's filter then matched the alerts'.
+
+        Asked for, because taking another incident for ours would leave people unpaged.
+        """
+        if incident.text("incident_key", ""):
+            return False
+        path = f"/incidents/{segment(incident.ref('id'))}/alerts"
+        try:
+            alerts = (await self._rest.record("alerts", path, params={"limit": 100})).records("alerts")
+        except NotFound:
+            return False
+        return any(alert.text("alert_key", "") == dedup_key for alert in alerts)
 
     async def trigger(self, draft: PageDraft, attempt: OpenAttempt) -> WriteResult:
         """Page, unless the key's page is open (APPLIED: adopted) or resolved (REJECTED: it would page again).

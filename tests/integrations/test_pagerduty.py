@@ -151,10 +151,35 @@ async def test_the_newest_incident_of_the_key_counts_whatever_the_order(bench: C
     old = INCIDENT | {"id": "OLD", "created_at": "2026-01-01T00:00:00Z", "status": "triggered"}
     new = INCIDENT | {"id": "NEW", "created_at": "2026-02-01T00:00:00Z", "status": "resolved", "incident_key": None}
     other = INCIDENT | {"id": "OTHER", "created_at": "2026-03-01T00:00:00Z", "incident_key": KEY + "X"}
-    client, _ = pagerduty_client(bench, lambda _: reply(200, {"incidents": [old, new, other]}))
+
+    def remote(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/incidents/NEW/alerts":
+            return reply(200, {"alerts": [{"id": "A1", "alert_key": "another"}, {"id": "A2", "alert_key": KEY}]})
+        return reply(200, {"incidents": [old, new, other]})
+
+    client, _ = pagerduty_client(bench, remote)
     page = await client.find(KEY)
     assert page is not None
     assert (page.ref, page.status) == ("NEW", PageStatus.RESOLVED)
+
+
+@pytest.mark.parametrize("alerts", [reply(200, {"alerts": [{"id": "A1", "alert_key": "another"}]}), reply(404, {})])
+async def test_an_incident_that_is_not_shown_to_have_our_alert_keeps_nobody_from_being_paged(
+    bench: Callable[..., Any], alerts: httpx.Response
+) -> None:
+    """An API that ignores the filter answers with other incidents: adopting one would leave people asleep."""
+
+    def remote(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/alerts"):
+            return alerts
+        if request.method == "GET":
+            return reply(200, {"incidents": [INCIDENT | {"id": "ELSE", "incident_key": None}]})
+        return pagerduty_remote(request)
+
+    client, one = pagerduty_client(bench, remote)
+    assert await client.find(KEY) is None
+    result = await client.trigger(page_draft(), one.attempt())
+    assert (result.outcome, result.detail) == (APPLIED, "accepted")
 
 
 async def test_a_status_that_we_do_not_know_is_a_bad_reply(bench: Callable[..., Any]) -> None:
