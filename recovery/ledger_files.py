@@ -25,12 +25,16 @@ TAIL_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One opened attempt as the intents log has it; `at` and `deadline` are microseconds since 1970 UTC."""
+    """One opened attempt as the intents log has it; `at` and `deadline` are microseconds since 1970 UTC.
+
+    `owner` is the process that may have sent it: before a repeat, it must be proven dead ("": a log of before).
+    """
 
     key: str
     n: int
     at: int
     deadline: int
+    owner: str = ""
 
 
 class IntentsLog:
@@ -46,7 +50,9 @@ class IntentsLog:
 
     def append(self, intents: Sequence[Intent]) -> None:
         """Write and fsync; LedgerUnavailable when the disk does not take all of it."""
-        lines = [json.dumps({"key": i.key, "n": i.n, "at": i.at, "deadline": i.deadline}) for i in intents]
+        lines = [
+            json.dumps({"key": i.key, "n": i.n, "at": i.at, "deadline": i.deadline, "owner": i.owner}) for i in intents
+        ]
         data = (("\n" if self._torn else "") + "\n".join(lines) + "\n").encode()
         self._torn = True
         try:
@@ -80,7 +86,8 @@ def _readable(lines: Sequence[bytes]) -> Iterator[Intent]:
     for line in lines:
         try:
             found = json.loads(line)
-            yield Intent(str(found["key"]), int(found["n"]), int(found["at"]), int(found["deadline"]))
+            owner = str(found.get("owner", ""))
+            yield Intent(str(found["key"]), int(found["n"]), int(found["at"]), int(found["deadline"]), owner)
         except (ValueError, KeyError, TypeError):
             continue
 

@@ -109,7 +109,7 @@ def _open(
             "deadline": deadline,
         }
     )
-    work.intents.append(Intent(row["key"], n, now, deadline))
+    work.intents.append(Intent(row["key"], n, now, deadline, work.site.owner))
     return OpenAttempt(ref, row["key"], n, row["fence"], work.started + send_within, deadline_in)
 
 

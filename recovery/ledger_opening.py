@@ -183,7 +183,7 @@ def _lost_attempt(work: Work, row: dict[str, Any], intent: Intent, ref: int, not
         "id": ref,
         "action_key": intent.key,
         "n": intent.n,
-        "owner": "lost",
+        "owner": intent.owner or "lost",
         "fence": row["fence"],
         "run_ref": "",
         "reach": row["recipients"],
