@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from recovery import slots
@@ -101,6 +101,7 @@ class JobReader(Reader):
             return []
         gap = await self._gap(definition) if thing.kind is Kind.DATA_SYNC else None
         facts = {**_definition_facts(definition), "may": may}
+        last = _last_success(own) if thing.kind is Kind.TRIGGER else None
         evidence = []
         for slot in slots_of:
             heard = [
@@ -109,8 +110,8 @@ class JobReader(Reader):
             ]
             if gap is not None:
                 heard += [gap[0], *self._our_import(slot, log, gap[0])]
-            later = {"later_success": _later_success(slot, own)}
-            evidence.append(Evidence(slot, tuple(heard), {**facts, **later, **(gap[1] if gap else {})}))
+            told = {**facts, "later_success": _after(slot, last), **(gap[1] if gap else {})}
+            evidence.append(Evidence(slot, tuple(heard), told))
         return evidence
 
     def _our_import(self, slot: Slot, log: RunLog | Testimony, gap: Testimony) -> list[Testimony]:
@@ -193,16 +194,21 @@ class JobReader(Reader):
             return unreadable(TESSITURA_LIST, self.clock.now(), str(error)), {}
 
 
-def _later_success(slot: Slot, own: Mapping[str, Sequence[Run]]) -> str | None:
-    """When a later scheduled run of the same thing succeeded; whoever that one selected would be selected again."""
-    ends = [
-        run.started_at
-        for runs in own.values()
-        for run in runs
-        if run.started_at is not None and run.started_at > slot.due_at and run.requested_by not in BY_HAND
-        if run_saw(run) is Saw.WORKED and run.scheduled_for != slot.due_at
-    ]
-    return iso(max(ends)) if ends else None
+def _last_success(own: Mapping[str, Sequence[Run]]) -> Run | None:
+    """The latest scheduled run that succeeded; whoever it selected would be selected again by a Run Now."""
+    good = [r for runs in own.values() for r in runs if r.requested_by not in BY_HAND and run_saw(r) is Saw.WORKED]
+    return max(good, key=_began, default=None)
+
+
+def _after(slot: Slot, last: Run | None) -> str | None:
+    """When `last` began, if that was after the slot and for another one."""
+    if last is None or _began(last) <= slot.due_at or last.scheduled_for == slot.due_at:
+        return None
+    return iso(_began(last))
+
+
+def _began(run: Run) -> datetime:
+    return run.started_at or run.scheduled_for or datetime.min.replace(tzinfo=UTC)
 
 
 def _at_a_clock_change(

@@ -178,6 +178,13 @@ def test_the_sync_tag_is_mended_by_address_and_whoever_has_none_keeps_it(night):
     assert night.town.accounts["saga"]["tessitura"].writes == []
 
 
+@pytest.mark.requirement("R001.32")
+def test_whoever_approves_a_trigger_reads_that_a_later_run_succeeded(night):
+    reasons = {i["object"]: i["reason"] for i in night.plan["items"]}
+    assert "A later run succeeded at 2027-03-14T11:00:00Z" in reasons["trg.daily"]
+    assert "later run" not in reasons["trg.rrule"]
+
+
 @pytest.mark.requirement("R001.15")
 def test_a_second_run_does_nothing_again(night):
     assert night.after_again == night.after_run

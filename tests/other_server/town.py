@@ -158,6 +158,7 @@ def _saga_jobs(b: Bridge) -> None:
          "value": "FREQ=WEEKLY;BYDAY=SU;BYHOUR=12;BYMINUTE=15"}, trigger_type="custom_view")  # fmt: skip
     _job(b, "trg.daily", "scheduled_trigger", {"type": "interval", "value": "P1D",
          "anchor": "2027-01-01T11:45:00+05:30", "time_zone": "Asia/Kolkata"})  # fmt: skip
+    _run(b, "8f-0", "trg.daily", "succeeded", "11:00")
     _job(b, "imp.failed", "integrated_import", _once("05:30"))
     _run(b, "8f-1", "imp.failed", "failed", "05:30", counts={"returned": 10, "updated": 0, "errored": 10})
     _job(b, "imp.stuck", "integrated_import", _once("05:40"))
