@@ -167,7 +167,7 @@ def adopt(work: Work, key: str, ref: str, note: str, evidence_digest: str) -> Ac
         ours(work, key, row["fence"], S.CLAIMED)
     _relabel(work, row, AttemptOutcome.APPLIED, note, evidence_digest)
     found = {"result_ref": storable(ref) or row["result_ref"], "evidence_digest": evidence_digest}
-    work.move(row, S.APPLIED, note, **found)
+    work.move(row, S.APPLIED, note, attempt_open=0, **found)
     return action_row(row)
 
 

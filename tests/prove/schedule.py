@@ -450,7 +450,8 @@ class Play:
         claims = tuple(Claim(i.slot.object_ref, i.slot.kind, rows.get(i.slot.key)) for i in self.plan().items)
         story = Story(
             self.platform.journal, self.sent, claims, self.alarms, self.killed, stuck,
-            audience=self.t.audience, sightings=self.sightings, watched_until=END + self.t.watch_seconds, approved=self.approved,
+            audience=self.t.audience, sightings=self.sightings, watched_until=END + self.t.watch_seconds,
+            approved=self.approved,
         )  # fmt: skip
         complaints = [*judge(story), *(a for a in self.alarms if "internal error" in a)]
         outcomes = tuple(f"{c.row.outcome}" if c.row else "none" for c in claims)

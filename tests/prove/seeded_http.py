@@ -106,7 +106,10 @@ def copy(transport: Transport, attempt: OpenAttempt) -> Awaitable[WriteResult]:
     return Pro2Client(transport, "UTC").copy("7", attempt)
 
 
-def through(mode: str, send: Callable[[Transport, OpenAttempt], Awaitable[WriteResult]] = write("POST")) -> Show:
+POST = write("POST")
+
+
+def through(mode: str, send: Callable[[Transport, OpenAttempt], Awaitable[WriteResult]] = POST) -> Show:
     """The oracle's complaints about one effect performed against a server that answers so."""
 
     async def show(folder: Path) -> tuple[str, ...]:
@@ -140,8 +143,8 @@ async def _claimed(runner: Runner, effect: Effect) -> Claim:
 
 def _item(outcome: ItemOutcome, reason: str, question: Question | None) -> ItemRow:
     return ItemRow(
-        "slot", "acme", "dashboard", "trigger", "t1", START, "t1", "missed", "run_now", outcome, reason, question, 0, "p",
-        "i", START,
+        "slot", "acme", "dashboard", "trigger", "t1", START, "t1", "missed", "run_now", outcome, reason, question, 0,
+        "p", "i", START,
     )  # fmt: skip
 
 
