@@ -41,7 +41,9 @@ prove: install
 bench: install
 	$(BIN)/python -m bench
 
+# With DBOS as a further peer, in an environment of its own (a few minutes more when it is there to be had).
 bench-full: install
+	@test -x .venv-bench/bin/python || { $(PYTHON) -m venv .venv-bench && .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check "dbos==3.4.0" aiohttp uvloop || { echo "DBOS cannot be installed here: it is left out"; rm -rf .venv-bench; }; }
 	$(BIN)/python -m bench --full
 
 # Prefect on this machine: pages, schedules and a worker (docs/prefect.md). `make down` stops what `make server` started.

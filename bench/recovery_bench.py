@@ -26,6 +26,8 @@ from bench.remote import Remote, running
 
 LIMIT = "aiohttp"
 ENGINES = {"engine sqlite": "sqlite", "engine postgresql": "postgresql"}
+DBOS = {"dbos sqlite": "sqlite", "dbos postgresql": "postgresql"}
+DBOS_PYTHON = Path(__file__).resolve().parents[1] / ".venv-bench" / "bin" / "python"
 SLOW_MS = 5.0
 
 
@@ -61,11 +63,14 @@ class Bench:
         run = secrets.token_hex(4)
         job: dict[str, Any] = {"variant": name, "url": f"{self.remote.url}/{latency}/{run}", "items": items}
         job["concurrency"] = 50
-        if name in ENGINES:
-            job["ledger"], job["state"] = self.disks.ledger(ENGINES[name])
+        command = [sys.executable, "-m", "bench.run_one"]
+        if name in ENGINES | DBOS:
+            job["ledger"], job["state"] = self.disks.ledger((ENGINES | DBOS)[name])
+        if name in DBOS:
+            command = [str(DBOS_PYTHON), str(Path(__file__).with_name("dbos_peer.py"))]
         environment = {**os.environ, **more.get("environment", {})}
         told = subprocess.run(
-            [sys.executable, "-m", "bench.run_one", json.dumps(job)],
+            [*command, json.dumps(job)],
             capture_output=True,
             text=True,
             check=False,
@@ -103,6 +108,17 @@ class Bench:
                         self.run(latency, variant, self.plan.slow_items, environment=environment)
         except (RuntimeError, OSError) as problem:
             self.skipped["prefect"] = str(problem)
+
+    def dbos(self) -> None:
+        """DBOS Transact, where `make bench-full` has made a place for it."""
+        if not DBOS_PYTHON.exists():
+            self.skipped["dbos"] = "not installed: `make bench-full` puts it into .venv-bench"
+            return
+        for variant, engine in DBOS.items():
+            if engine == "postgresql" and not self.disks.postgres:
+                continue
+            for latency in self.plan.prefect_latencies:
+                self.run(latency, variant, self.plan.slow_items)
 
     def result(self) -> dict[str, Any]:
         """The figures, and the ratios to the limit within each round."""
@@ -196,6 +212,7 @@ def run(plan: Plan, disks: Disks) -> dict[str, Any]:
         bench = Bench(remote, disks, plan)
         bench.rounds()
         bench.prefect()
+        bench.dbos()
     result = bench.result()
     save("recovery", result)
     return result
