@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from recovery.desk import rules
 from recovery.desk.escalation import p1_results
-from recovery.desk.incident import Change, Incident, Report
+from recovery.desk.incident import Incident, Report
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for, expires_at
 from recovery.desk.rca import Counts, FollowUp, RcaFacts
@@ -87,7 +87,7 @@ class DeskPlay:
         )
         await office.declare(ENGINEER, said, self.ref)
         await office.deliver(self.ref)
-        incident = await self._incident(office)
+        incident = await office.incident(self.ref)
         self.say(f"\n6. The incident desk. {ENGINEER} declares a P1; this is set off, all together:")
         told = Counter((r.event, r.result) for r in p1_results(desk.desk, incident))
         for (event, result), count in told.items():
@@ -102,7 +102,7 @@ class DeskPlay:
             )  # fmt: skip
             await office.step(self.ref, lambda _i, r=report: [rules.add_report("allclear", r, now)])  # type: ignore[misc]
         await office.deliver(self.ref)
-        incident = await self._incident(office)
+        incident = await office.incident(self.ref)
         made = [e for e in incident.delivered if e.startswith("customer_ticket/")]
         linked = [e for e in incident.delivered if e.startswith("ticket_link/")]
         filed = incident.delivered[f"ticket/jira/{self.ref}@incident"].ref
@@ -110,10 +110,10 @@ class DeskPlay:
 
     async def _announce(self, office: IncidentOffice, phase: Phase) -> Incident:
         words = await office.prepare(self.ref, SPEAKER, phase)
-        before = set((await self._incident(office)).delivered)
+        before = set((await office.incident(self.ref)).delivered)
         await office.approve(self.ref, ENGINEER, words.digest)
         await office.deliver(self.ref)
-        incident = await self._incident(office)
+        incident = await office.incident(self.ref)
         told = {e.split("/")[1] for e in set(incident.delivered) - before}
         places = ", ".join(name for system, name in PLACES.items() if system.value in told)
         self.say(f"\n   {words.title}")
@@ -141,7 +141,7 @@ class DeskPlay:
             self._wrapped(line, "   | ")
         await office.approve_rca(self.ref, ENGINEER, draft.digest)
         await office.deliver(self.ref)
-        incident = await self._incident(office)
+        incident = await office.incident(self.ref)
         mails = sum("/rca/" in e for e in incident.delivered)
         self.say(f"   {ENGINEER} approves it; it is sent to {mails} clients, and that stops their clocks:")
         clocks = await office.clocks(self.ref)
@@ -152,7 +152,7 @@ class DeskPlay:
     async def _an_hour_later(self, desk: DeskSystems, due: datetime | None) -> None:
         await desk_round(desk)
         office = IncidentOffice(desk.outbox(), desk.desk)
-        incident = await self._incident(office)
+        incident = await office.incident(self.ref)
         down = next((d for e, d in incident.delivered.items() if "@expiry-" in e), None)
         when = f"down at {iso(down.at)}" if down else "STILL UP"
         self.say("\n   An hour passes on the estate's clock.")
@@ -161,12 +161,6 @@ class DeskPlay:
         self.done = down is not None and not waiting
         for effect in waiting:
             self.say(f"   OPEN {effect.name}")
-
-    async def _incident(self, office: IncidentOffice) -> Incident:
-        def nothing(_: Incident) -> Sequence[Change]:
-            return ()
-
-        return await office.step(self.ref, nothing)
 
     def _wrapped(self, text: str, margin: str) -> None:
         for line in textwrap.wrap(text, WIDTH - 1, initial_indent=margin, subsequent_indent=margin):

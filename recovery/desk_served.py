@@ -135,7 +135,7 @@ async def serve_announcement(form: AnnounceForm, tell: Tell = silent) -> Page:
         await _STEPS[form.step](office, form)
         if form.step in ("approve", "confirm"):
             await office.deliver(form.incident)
-        incident = await office.step(form.incident, lambda _: ())
+        incident = await office.incident(form.incident)
         return announcement_page(office, incident)
 
 
@@ -164,7 +164,7 @@ async def _confirm(office: IncidentOffice, form: AnnounceForm) -> object:
 
 
 async def _show(office: IncidentOffice, form: AnnounceForm) -> object:
-    return await office.step(form.incident, lambda _: ())
+    return await office.incident(form.incident)
 
 
 _STEPS: Mapping[str, Callable[[IncidentOffice, AnnounceForm], Awaitable[object]]] = {

@@ -187,8 +187,8 @@ async def rca(config: Path | None, ref: str, by: str, said: RcaFacts, final: boo
 async def approve_rca(config: Path | None, ref: str, digest: str, by: str, *, as_json: bool) -> int:
     """`allclear incident approve-rca`."""
     async with open_office(config, as_json) as (desk, office):
-        known = next((i for i in await office.incidents() if i.ref == ref), None)
-        drafted = known.rcas[-1].digest if known and known.rcas else ""
+        known = await office.incident(ref)
+        drafted = known.rcas[-1].digest if known.rcas else ""
         await office.approve_rca(ref, by, drafted if drafted.startswith(digest) else digest)
         return await deliver_and_show(desk, office, ref, as_json)
 
@@ -291,9 +291,7 @@ async def deliver_and_show(desk: DeskSystems, office: IncidentOffice, ref: str, 
 
 
 async def _show(desk: DeskSystems, office: IncidentOffice, ref: str, told: Sequence[Told], as_json: bool) -> int:
-    incident = next((i for i in await office.incidents() if i.ref == ref), None)
-    if incident is None:
-        raise UsageError(f'There is no incident "{ref}".', "`allclear incident list` shows them.")
+    incident = await office.incident(ref)
     waiting = effects_for(incident, desk.systems.clock.now(), desk.desk)
     code = 3 if waiting else 0
     view = {

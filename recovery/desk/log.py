@@ -14,7 +14,7 @@ async def load(journal: Journal, ref: str) -> Incident:
     """The incident as it stands; UsageError when there is none of this name."""
     incident = await find(journal, ref)
     if incident is None:
-        raise UsageError(f'There is no incident "{ref}".')
+        raise UsageError(f'There is no incident "{ref}".', "`allclear incident list` shows them.")
     return incident
 
 

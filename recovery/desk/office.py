@@ -11,7 +11,7 @@ from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
-from recovery.desk.incident import Change, Incident, stream_of
+from recovery.desk.incident import MACHINE, Change, Incident, stream_of
 from recovery.desk.outbox import Effect, effects_for
 from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.rca import RcaDraft, RcaFacts, approve_rca, draft_rca, prepare_rca
@@ -49,6 +49,8 @@ class IncidentOffice:
 
     async def declare(self, by: str, said: rules.Declaration, ref: str = "") -> Incident:
         """Opens an incident, or merges the source into the open one of the same name (R002.4)."""
+        if by != MACHINE or said.source == "person":
+            rules.authorize(self.settings, by, "declare")
         name = ref or notice.ref_of(said.source, said.source_ref)
         source = (said.source, said.source_ref)
         if await log.find(self._journal, name) is None:
@@ -67,6 +69,10 @@ class IncidentOffice:
     async def step(self, ref: str, decide: Decide) -> Incident:
         """Lets a rule decide on the incident as it stands, and appends; tries again when somebody was faster."""
         return await self.outbox.step(ref, decide)
+
+    async def incident(self, ref: str) -> Incident:
+        """The incident as it stands; UsageError when there is none of this name."""
+        return await log.load(self._journal, ref)
 
     async def deliver(self, ref: str) -> tuple[Told, ...]:
         """Performs everything of the incident that is due."""

@@ -136,6 +136,8 @@ def draft_rca(
 
 def prepare_rca(settings: DeskSettings, by: str, at: datetime, draft: RcaDraft) -> Change:
     """Put a version up for approval; a final one must be complete, and no customer text may hold internals."""
+    if not rules.is_person(settings, by):
+        raise RefusedError(f'"{by}" has no role at this desk and drafts no analysis.')
     if not draft.preliminary and draft.unknown:
         raise RefusedError(f"A final analysis needs {', '.join(draft.unknown)}; send it as preliminary or complete it.")
     announce.refuse_internal(settings, draft.customer.text)

@@ -206,6 +206,8 @@ def start_hold(
     settings: DeskSettings, incident: Incident, by: str, at: datetime, state: str, report_ref: str = ""
 ) -> Change:
     """Let the clocks stand still, only in a set state and never for P1 (R003.1, R003.47)."""
+    if not is_person(settings, by):
+        raise RefusedError(f'"{by}" has no role at this desk and pauses no clock.')
     if incident.severity == "P1":
         raise RefusedError("The clocks of a P1 incident are never paused.")
     if state not in settings.sla.rules.pause_in:

@@ -229,13 +229,13 @@ def test_p1_is_never_paused_and_others_only_in_a_set_state(play):
     play.declare(severities=("P2",))
     play.report("r1")
     with pytest.raises(RefusedError, match="only in these states: waiting_for_customer"):
-        rules.start_hold(play.settings, play.incident, "ann", play.now, "lunch")
-    play.add(rules.start_hold(play.settings, play.incident, "ann", play.now, "waiting_for_customer"))
+        rules.start_hold(play.settings, play.incident, "support.lead", play.now, "lunch")
+    play.add(rules.start_hold(play.settings, play.incident, "support.lead", play.now, "waiting_for_customer"))
     assert states(play)["first response"] == "paused"
     play.add(rules.change_severity(play.settings, play.incident, "engineer.on.call", play.now, "P1", "all down"))
     assert states(play)["first response"] == "running"
     with pytest.raises(RefusedError, match="never paused"):
-        rules.start_hold(play.settings, play.incident, "ann", play.now, "waiting_for_customer")
+        rules.start_hold(play.settings, play.incident, "support.lead", play.now, "waiting_for_customer")
 
 
 @pytest.mark.requirement("R003.26")

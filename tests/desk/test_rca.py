@@ -6,7 +6,6 @@ import pytest
 
 from recovery.desk import rca, tasks
 from recovery.desk.clocks import RCA, clocks_for
-from recovery.desk.incident import MACHINE
 from recovery.desk.sla import due_at, read
 from recovery.desk.sla_report import sla_report
 from recovery.errors import RefusedError
@@ -34,7 +33,7 @@ def draft(play, *, preliminary=True, **facts):
 
 
 def deliver_rca(play, made):
-    play.add(rca.prepare_rca(play.settings, MACHINE, play.now, made))
+    play.add(rca.prepare_rca(play.settings, "engineer.on.call", play.now, made))
     play.add(rca.approve_rca(play.settings, play.incident, "engineer.on.call", play.now, made.digest))
     play.deliver()
 
@@ -68,14 +67,14 @@ def test_a_preliminary_version_is_marked_and_may_be_incomplete_a_final_one_not(p
     assert dict(made.sections)["Status"][0] == "PRELIMINARY"
     assert made.customer.title == "Preliminary Root Cause Analysis: Mails are not going out"
     assert dict(made.sections)["Trigger"] == ("not yet known",)
-    assert rca.prepare_rca(play.settings, MACHINE, play.now, made).data["preliminary"] is True
+    assert rca.prepare_rca(play.settings, "engineer.on.call", play.now, made).data["preliminary"] is True
     with pytest.raises(RefusedError, match="trigger, causes"):
-        rca.prepare_rca(play.settings, MACHINE, play.now, draft(play, preliminary=False))
+        rca.prepare_rca(play.settings, "engineer.on.call", play.now, draft(play, preliminary=False))
     final = draft(play, preliminary=False, **KNOWN)
     assert final.customer.title == "Root Cause Analysis: Mails are not going out"
     no_owner = {**KNOWN, "follow_ups": (rca.FollowUp("Limit retries"),)}
     with pytest.raises(RefusedError, match="actions with owner and due date"):
-        rca.prepare_rca(play.settings, MACHINE, play.now, draft(play, preliminary=False, **no_owner))
+        rca.prepare_rca(play.settings, "engineer.on.call", play.now, draft(play, preliminary=False, **no_owner))
 
 
 @pytest.mark.requirement("R002.33")
@@ -86,7 +85,7 @@ def test_the_customers_version_holds_no_internals(play):
     assert "OPS-5" not in made.customer.text
     leaking = draft(play, **{**KNOWN, "causes_for_customers": "See OPS-5."})
     with pytest.raises(RefusedError, match="OPS-5"):
-        rca.prepare_rca(play.settings, MACHINE, play.now, leaking)
+        rca.prepare_rca(play.settings, "engineer.on.call", play.now, leaking)
 
 
 @pytest.mark.requirement("R003.2", "R003.29", "R003.3")
@@ -96,7 +95,7 @@ def test_delivery_stops_the_clock_and_neither_draft_nor_approval_does(play):
     assert due_at(clock_of(play)) == START - timedelta(minutes=20) + timedelta(hours=24)
     play.wait(hours=20)
     made = draft(play, **KNOWN)
-    play.add(rca.prepare_rca(play.settings, MACHINE, play.now, made))
+    play.add(rca.prepare_rca(play.settings, "engineer.on.call", play.now, made))
     with pytest.raises(RefusedError, match="may not approve rca"):
         rca.approve_rca(play.settings, play.incident, "support.lead", play.now, made.digest)
     with pytest.raises(RefusedError, match="no such version"):

@@ -116,6 +116,11 @@ def announced(front: Front, played: Played) -> None:
 def resolved(front: Front, played: Played) -> None:
     """Engineering confirms, customers are told, the page ends, and the notice comes down after its hour."""
     ref = played.ref
+    played.refused["pause"] = front.run("incident", "pause", ref, "--by", "Mallory")
+    played.refused["declare"] = front.run("incident", "declare", "again", "--by", "Mallory", "--ref", ref)
+    played.refused["report"] = front.run(
+        "incident", "report", ref, "--report", "r", "--account", "quay", "--subject", "x", "--by", "Mallory"
+    )
     played.refused["unconfirmed"] = front.run("incident", "announce", ref, "resolved", "--by", SPEAKER)
     played.refused["not engineering"] = front.run("incident", "confirm", ref, "--by", SPEAKER)
     front.ask("confirm", ref, "--by", ENGINEER, "--words", "queues are empty")
@@ -142,6 +147,7 @@ def analysed(front: Front, played: Played) -> None:
     )  # fmt: skip
     played.views["draft"] = front.ask("rca", ref, "--by", ENGINEER, *said, code=3)
     played.views["before delivery"] = front.ask("clocks", ref)
+    played.refused["rca draft"] = front.run("incident", "rca", ref, "--by", "Mallory")
     played.refused["rca"] = front.run("incident", "approve-rca", ref, played["draft"]["digest"][:12], "--by", SPEAKER)
     front.estate.state("smtp").knobs.lose_answer = True
     front.ask("approve-rca", ref, played["draft"]["digest"][:12], "--by", ENGINEER)

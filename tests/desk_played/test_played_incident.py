@@ -89,6 +89,10 @@ def test_who_may_not_and_what_is_too_early_is_refused_with_a_reason(played: Play
         "unconfirmed": "before a named person of Engineering",
         "not engineering": "may not confirm resolved",
         "rca": "may not approve rca",
+        "rca draft": "has no role at this desk",
+        "pause": "has no role at this desk",
+        "declare": "may not declare",
+        "report": "may not link",
     }.items():
         assert words in said[name][1]
 
