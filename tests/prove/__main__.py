@@ -40,22 +40,23 @@ class Part:
     random: bool = False
 
 
-def parts(count: int, first: int, seconds: float | None, workers: int) -> list[Part]:
+def parts(count: int, first: int, seconds: float | None, workers: int, seeds: int) -> list[Part]:
     """The simulated column, in order."""
     many = partial(run_many, first=first, seconds=seconds, workers=workers)
     family = partial(run_family, workers=workers)
     late = partial(families.late_originals, LARGE_AUDIENCE)
+    orders = {name: range(min(seeds, SEEDS.get(name, 5))) for name in FAMILIES}
     return [
         Part("regressions", lambda: run_seeds(regressions())),
         Part("random schedules", partial(many, count), random=True),
         Part("liveness, everything goes wrong", partial(many, 50_000, draw_liveness)),
         Part("liveness, one-shot platform", partial(many, 50_000, draw_strong)),
         Part("duels", partial(families.duels, 10_000, workers=workers)),
-        *[Part(n, partial(family, n, cases, seeds=range(SEEDS.get(n, 5)))) for n, cases in FAMILIES.items()],
+        *[Part(n, partial(family, n, cases, seeds=orders[n])) for n, cases in FAMILIES.items()],
         Part("crash x fate", partial(family, "crash x fate", families.crash_and_fault)),
         Part("local fault x fate", partial(family, "local fault x fate", families.local_and_fault)),
         Part("clocks set at every step", partial(family, "clocks", families.clock_jumps)),
-        Part("late originals, large audiences", partial(family, "late originals", late, seeds=range(10))),
+        Part("late originals, large audiences", partial(family, "late originals", late, seeds=range(min(seeds, 10)))),
         Part("random schedules on the product's own statements", partial(many, 5_000, kind=ProductPlay)),
     ]
 
@@ -69,10 +70,11 @@ def main() -> int:
     asked.add_argument("--first", type=int, default=0, help="the first seed")
     asked.add_argument("--workers", type=int, default=0, help="processes; one per core when omitted")
     asked.add_argument("--seconds", type=float, default=None, help="begin no new chunk of a part after this time")
+    asked.add_argument("--seeds", type=int, default=50, help="at most so many orders of each family")
     asked.add_argument("--only", default="", help="the parts whose name holds this")
     asked.add_argument("--simulated", action="store_true", help="without the tests that run real processes")
     given = asked.parse_args()
-    column = parts(given.schedules or WHOLE, given.first, given.seconds, given.workers)
+    column = parts(given.schedules or WHOLE, given.first, given.seconds, given.workers, given.seeds)
     if given.schedules is not None:
         column = column[:2]
     column = [part for part in column if given.only in part.name]
