@@ -192,6 +192,7 @@ class MemoryLedger:
 
     async def _read(self, query: Callable[[], T]) -> T:
         value = query()
+        self.passed("the ledger was read")
         await TURN
         return value
 

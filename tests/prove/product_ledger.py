@@ -172,6 +172,7 @@ class ProductLedger(Ledger):
                 value = query(self.disk.connection, *args, **kwargs)
         except SQLAlchemyError as error:
             raise opening.worded(error) from error
+        self.passed("the ledger was read")
         await TURN
         return value
 
