@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from recovery.audit import AccountAudit
+from recovery.desk_forms import RoundForm
+from recovery.desk_served import serve_round
 from recovery.errors import RefusedError, UsageError
 from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
+from recovery.rehearsal_desk import DESK_FOLDER
 from recovery.served import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
+from recovery.served_audits import LookBack, record
 from recovery.served_pages import Page
 from tests.recovery.stage import Night, night, stage
 from tests.recovery.test_guards import one, three
@@ -101,3 +107,34 @@ async def test_a_plan_leads_to_its_decision_and_a_held_item_to_its_answer(tmp_pa
         given = {**answer.parameters["given"], "answered_by": "Lee", "reason": "the gala is over", "config": n.config}
         assert "stays held" in await answer_held(AnswerForm.model_validate(given)), "the recommended answer is to wait"
         assert (await run(n, page, starter="Sam Okafor")).state == "All clear"
+
+
+@pytest.mark.requirement("R001.2")
+async def test_a_scheduled_audit_finds_what_was_due_while_no_audit_ran(tmp_path: Path) -> None:
+    """The gala was due three hours ago; the last audit ended before that, and audits look back two hours."""
+    async with night(tmp_path, stage(one)) as n:
+        plain = WindowForm(last_hours=2, config=n.config)
+        assert await audited(plain) == "All clear"
+        async with n.open() as systems:
+            ended = n.window().started_at + timedelta(minutes=10)
+            read = [AccountAudit("harbor", "America/New_York", ())]
+            await record(systems.ledger, LookBack(ended - timedelta(hours=2), {}), ended, read)
+        scheduled = plain.model_copy(update={"catch_up": True})
+        assert await audited(scheduled) == "Findings"
+        assert await audited(scheduled) == "All clear", "the audit that made up for it is the last one now"
+
+
+async def audited(form: WindowForm) -> str:
+    async with reading(form) as work:
+        page = await work.audit([await work.account(a) for a in work.accounts])
+    assert ("makes up for" in page.title) is (page.state == "Findings")
+    return page.state
+
+
+async def test_a_round_of_watching_needs_no_desk(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(one)) as n:
+        (n.folder / DESK_FOLDER / "desk.toml").unlink()
+        done = await n.recover()
+        assert done.exit_code == 0
+        page = await serve_round(RoundForm(config=n.config))
+        assert (page.state, page.title) == ("All clear", "Round: 0 delivered, 0 open, 0 originals moved, 0 problems")

@@ -20,6 +20,7 @@ from .notices import Notices
 
 pytestmark = pytest.mark.timeout(600)
 
+DEPLOYMENTS = {"audit", "recover", "approve", "reject", "answer", "watch", "announce", "task", "case", "case-step"}
 BLOCK = """
 import asyncio, sys
 from prefect.blocks.notifications import CustomWebhookNotificationBlock as Webhook
@@ -251,7 +252,7 @@ def test_a_plan_that_is_ready_is_announced_with_its_numbers(server: Server, plan
 
 def test_every_field_of_every_form_says_what_it_is_and_none_asks_for_a_secret(server: Server) -> None:
     deployments = server.api.post("/deployments/filter", {})
-    assert {"audit", "recover", "approve", "answer"} <= {d["name"] for d in deployments}
+    assert {d["name"] for d in deployments} == DEPLOYMENTS
     for deployment in deployments:
         schema = deployment["parameter_openapi_schema"]
         assert all(parameter["description"] for parameter in schema["properties"].values())
