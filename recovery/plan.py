@@ -37,6 +37,8 @@ CAMPAIGN_CAVEAT = "The vendor cannot guarantee that the original campaign will n
 JOB_CAVEAT = "The vendor cannot guarantee that the original job will not still continue when it is able to (R001.34)."
 RUN_NOW_CAVEAT = "Run Now selects whoever matches at this moment and cannot be stopped once queued (R001.32)."
 
+WHAT_NOW = "What should be done with it?"
+
 ORDER_OF_KIND = {
     Kind.DATA_SYNC: 0,
     Kind.EADDRESS_SYNC: 1,
@@ -242,7 +244,7 @@ def _resendable(row: Decision, finding: Finding, policy: Policy, now: datetime) 
 
 
 def _held(row: Decision, code: str, why: str) -> Decision:
-    question = row.question or "What should be done with it?"
+    question = row.question or f"{why} {WHAT_NOW}"
     return replace(
         row, code=code, remedy=Remedy.HOLD, why=why, question=question, recommended=row.recommended or "wait"
     )

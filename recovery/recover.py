@@ -16,7 +16,7 @@ from recovery.act import Ended, Runner
 from recovery.approvals import Consent
 from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError, Unavailable
 from recovery.model import ItemOutcome, Kind, Plan, PlanItem, Question, Remedy, Verdict
-from recovery.plan import is_intact
+from recovery.plan import WHAT_NOW, is_intact
 from recovery.policy import Policy
 from recovery.ports import Account, Clock, Tell
 from recovery.recipes.context import Context, held, skipped
@@ -50,7 +50,9 @@ async def _nothing(context: Context) -> Ended:
 
 
 async def _hold(context: Context) -> Ended:
-    question = context.item.question or "What should be done with this item?"
+    question = context.item.question or WHAT_NOW
+    if question.removesuffix(WHAT_NOW).strip() in context.item.reason:  # the reason stands before it already
+        question = WHAT_NOW
     partial = context.item.verdict is Verdict.PARTIAL and context.item.slot.kind == Kind.CAMPAIGN
     more = () if partial else CHOICES_BY_KIND.get(context.item.slot.kind, ())
     return held(f"{context.item.reason} {question}".strip(), context.item.recommended or "wait", "it happened", *more)
