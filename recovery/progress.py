@@ -117,7 +117,7 @@ class Progress:
         self._draw()
 
     def summary(self) -> str:
-        """How far, how fast, how long, and what is waited for; such as `items 12/28, 2 held | 9/min, about 2 min`."""
+        """How far, how fast, how long, and what is waited for; such as `items 12/28, 2 held | 9/min, about 2 min left`."""
         fresh = [words for words, told in self._waits.values() if self._now() - told < WAIT_SHOWN_SECONDS]
         waits = [fresh[0] + (f" and {len(fresh) - 1} more" if len(fresh) > 1 else "")] if fresh else []
         return " | ".join(part for part in (self._stage.sums(), self._stage.pace(self._now()), *waits) if part)
@@ -145,11 +145,11 @@ class _Stage:
         return f"{self.noun} {self.done}/{self.total}" + (f", {held} held" if held else "")
 
     def pace(self, now: float) -> str:
-        """Such as `9/min, about 2 min`; nothing before there is anything to reckon with."""
+        """Such as `9/min, about 2 min left`; nothing before there is anything to reckon with."""
         elapsed, left = now - self._began, self.total - self.done
         if not self.done or elapsed < 1 or left <= 0:
             return ""
-        return f"{self.done * 60 / elapsed:.0f}/min, about {_length(left * elapsed / self.done)}"
+        return f"{self.done * 60 / elapsed:.0f}/min, about {_length(left * elapsed / self.done)} left"
 
 
 def _length(seconds: float) -> str:

@@ -229,7 +229,7 @@ def row_view(n: int, item: ItemReport) -> RowView:
         remedy=word_of(REMEDY_WORDS, item.remedy.value),
         reason=shown(item.reason, 600),
         actor=shown(item.actor, 120),
-        question=shown(question.text, 600) if question else "",
+        question=shown(question.text, 600) if question and question.text != item.reason else "",
         recommended=shown(question.recommended, 600) if question else "",
         witnesses=tuple(_witness_view(t, slot.time_zone) for t in item.testimonies),
         actions=tuple(_action_view(a, slot.time_zone) for a in item.actions),

@@ -35,11 +35,12 @@ async def build(
     approvals = await systems.ledger.approvals(plan.digest) if plan else ()
     planned = {i.slot.key: i for i in plan.items} if plan else {}
     findings = {f.slot.key: f for f in result.findings}
+    zones = {a.name: a.time_zone for a in systems.accounts}
     rows = []
     for row in items:
         actions = await systems.ledger.actions(row.slot_key)
-        rows.append(_item(row, actions, findings.get(row.slot_key), planned, approvals))
-    zones = {a.name: a.time_zone for a in systems.accounts}
+        zone = zones.get(row.account, "UTC")
+        rows.append(_item(row, actions, findings.get(row.slot_key), planned, approvals, zone))
     return RunReport(
         window=result.window,
         incident_ref=result.window.incident_ref,
@@ -68,6 +69,7 @@ def _item(
     finding: Finding | None,
     planned: Mapping[str, object],
     approvals: Sequence[Approval],
+    zone: str,
 ) -> ItemReport:
     from recovery.model import PlanItem, Slot
 
@@ -75,7 +77,9 @@ def _item(
     slot = item.slot if isinstance(item, PlanItem) else None
     if slot is None:
         slot = (
-            finding.slot if finding else Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name)
+            finding.slot
+            if finding
+            else Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name, zone)
         )
     after = dict(finding.evidence.testimonies[0].facts) if finding and finding.evidence.testimonies else {}
     return ItemReport(

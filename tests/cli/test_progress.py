@@ -52,7 +52,7 @@ async def test_the_live_line_says_how_far_how_fast_and_how_long_still():
     story.seconds += 20
     story.items(0, 3)
     story.items(3, 1, "held")
-    assert story.screen.live == "items 4/12, 1 held | 12/min, about 40 s"
+    assert story.screen.live == "items 4/12, 1 held | 12/min, about 40 s left"
 
 
 async def test_an_item_that_is_told_twice_counts_once():
@@ -99,7 +99,7 @@ async def test_in_a_pipe_there_is_no_control_code_one_line_for_each_wait_and_a_s
     assert "\x1b" not in said and "\r" not in said
     assert said.count("waiting: Pro2 harbor: 5 req/s") == 1
     assert "[1/12] confirmed harbor/0: sent" in said
-    assert "items 2/12 | 4/min, about 2 min" in said
+    assert "items 2/12 | 4/min, about 2 min left" in said
 
 
 async def test_quiet_says_nothing():

@@ -179,6 +179,15 @@ def test_a_row_tells_before_action_actor_time_after_and_evidence() -> None:
     assert all(t.digest in alone for t in item.testimonies)
 
 
+def test_a_question_that_is_the_reason_is_said_once() -> None:
+    report = sample_report()
+    held = next(i for i in report.items if i.question)
+    assert held.question
+    same = replace(held, reason=held.question.text)
+    assert row_view(0, held).question == held.question.text
+    assert row_view(0, same).question == ""
+
+
 def test_a_reply_kept_as_evidence_is_text_and_reached_from_its_digest() -> None:
     page = document("recover")
     assert '"name": "<i>' in page.text()
