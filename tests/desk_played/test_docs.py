@@ -20,6 +20,7 @@ from recovery.settings import load_settings
 from tests.cli.program import REPO
 from tests.desk_played.front import Front, open_front
 
+pytestmark = pytest.mark.timeout(900)  # the story is told in the first test; a busy machine takes long
 GUIDE = (REPO / "docs" / "desk.md").read_text(encoding="utf-8")
 FIELDS = (REPO / "docs" / "json-desk.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", GUIDE, re.S)

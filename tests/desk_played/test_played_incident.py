@@ -13,6 +13,7 @@ from recovery.desk.announce import PLACEHOLDER
 from tests.desk_played.front import DESKS, ENGINEER
 from tests.desk_played.story import Played
 
+pytestmark = pytest.mark.timeout(900)  # the story is told in the first test; a busy machine takes long
 TICKETS = {"Nothing is sent", "P1: we are down", "please help", "Us too", "They rang"}
 
 
