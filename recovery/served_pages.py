@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from recovery.ledger_rows import ItemRow
-from recovery.model import ItemOutcome, OutageWindow, Plan, Verdict, digest_of, iso
+from recovery.model import Harm, ItemOutcome, OutageWindow, Plan, Verdict, digest_of, iso
 from recovery.operate import EXIT_ALL_CLEAR, EXIT_FAILED, EXIT_FINDINGS, EXIT_HELD, RecoverResult
-from recovery.report_markdown import code
+from recovery.report_markdown import code, prose, table
+from recovery.report_words import HARM_WORDS, REMEDY_WORDS
 
 MOST_ROWS = 5000
 MOST_STEPS = 20
@@ -155,7 +156,10 @@ def plan_page(made: Plan, text: str) -> Page:
         }
         for i in made.items[:MOST_ROWS]
     ]
-    title = f"Plan {made.digest[:12]}: {len(made.items)} items, {made.reach} recipients, expires {iso(made.expires_at)}"
+    count = _many(len(made.items), "item")
+    title = f"Plan {made.digest[:12]}: {count}, {made.reach} recipients, expires {iso(made.expires_at)}"
+    heading, first, *rest = [*text.split("\n\n", 2), ""][:3]
+    text = "\n\n".join([heading, first, *_to_decide_from(made), *rest])
     ready = Happening(
         "allclear.plan.ready",
         f"allclear.plan.{made.digest}",
@@ -169,6 +173,26 @@ def plan_page(made: Plan, text: str) -> Page:
         made.digest,
     )
     return Page("plan", title, AWAITING, EXIT_HELD, rows, text, made.digest, happenings=(ready,), steps=_deciding(made))
+
+
+def _to_decide_from(made: Plan) -> list[str]:
+    """What the plan would do, remedy by remedy, and every reason not to, with the number of items it concerns."""
+    rows = []
+    for remedy in dict.fromkeys(i.remedy for i in made.items):
+        mine = [i for i in made.items if i.remedy is remedy]
+        reach = sum(i.audience or 0 for i in mine if i.harm is Harm.H3)
+        twice = HARM_WORDS[max(i.harm for i in mine)] if any(i.actions for i in mine) else ""
+        waves = ", ".join(str(w) for w in sorted({i.wave for i in mine}))
+        rows.append((REMEDY_WORDS[remedy], str(len(mine)), f"{reach:,}" if reach else "", waves, twice))
+    heads = ("What", "Items", "Recipients", "Waves", "If it happened twice")
+    against = Counter(t for i in made.items for t in (i.caveat, i.question) if t)
+    reasons = [f"- {prose(t)} ({_many(n, 'item')})" for t, n in against.most_common(MOST_STEPS)]
+    parts = ["## What it would do", table(heads, rows)]
+    return [*parts, "## Why not to", "\n".join(reasons)] if reasons else parts
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _deciding(made: Plan) -> tuple[Step, ...]:

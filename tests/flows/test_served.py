@@ -93,6 +93,16 @@ async def test_a_part_that_names_nothing_or_two_things_is_refused(tmp_path: Path
             await approve_plan(consent(n, page, 0, **part))
 
 
+@pytest.mark.requirement("R001.13")
+async def test_a_plan_says_what_it_would_do_to_how_many_and_every_reason_not_to(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(three), limits={"waves": [1, 2]}) as n:
+        page = await planned(n)
+        assert "| Send a copy | 3 | 1,050 | 1, 2 | reaches people |" in page.text
+        why_not = page.text.split("## Why not to")[1].split("\n\n")[1]
+        assert why_not.startswith("- The vendor cannot guarantee that the original campaign will not still be sent")
+        assert why_not.endswith("(3 items)")
+
+
 async def test_a_plan_leads_to_its_decision_and_a_held_item_to_its_answer(tmp_path: Path) -> None:
     """The links of a page fill in the forms; whoever follows them types the name, the number and the reason."""
     async with night(tmp_path, stage(one), limits={"two_people_above": 100}) as n:
