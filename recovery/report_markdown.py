@@ -209,7 +209,7 @@ def _approvals(report: RunReport) -> list[str]:
             f"{a.recipients:,}",
             "acknowledged" if a.caveat_acknowledged else "not acknowledged",
             f"{len(a.items):,} items" if a.items else "all items",
-            code(a.plan_digest),
+            code(a.plan_digest[:12]),
         )
         for a in report.approvals
     ]
