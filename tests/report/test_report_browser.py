@@ -24,6 +24,8 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PICTURES = Path(__file__).resolve().parents[2] / "out" / "report"
+"""Kept to be looked at."""
 LARGE = 100_000 if os.environ.get("ALLCLEAR_PROVE") else 20_000
 OPEN_SECONDS = 3.0
 PATIENCE = 3.0
@@ -147,6 +149,7 @@ SMALL_TARGETS = """() => [...document.querySelectorAll("button, a.button, select
 def test_text_as_drawn_has_contrast_and_targets_are_large_enough(browser, tmp_path, scheme, width) -> None:
     path = written(tmp_path, sample_report(60))
     visit = Visit(browser, path, color_scheme=scheme, viewport={"width": width, "height": 900})
+    visit.page.screenshot(path=PICTURES / f"report-{scheme}-{width}.png")
     visit.page.locator(".toggle >> nth=0").click()
     for details in visit.page.locator("details").all()[:6]:
         details.evaluate("e => { e.open = true; }")
