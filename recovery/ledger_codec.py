@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import Any
 
@@ -9,10 +10,18 @@ import msgspec
 
 from recovery.model import Plan, Question
 
+_BUILDING = threading.Lock()
+"""Readers are threads, and two that make msgspec look into one class at the same moment end the process (SIGSEGV)."""
+
 
 @cache
-def _plan_decoder() -> msgspec.json.Decoder[Plan]:
-    return msgspec.json.Decoder(Plan)
+def _build() -> tuple[msgspec.json.Decoder[Plan], msgspec.json.Decoder[Question]]:
+    return msgspec.json.Decoder(Plan), msgspec.json.Decoder(Question)
+
+
+def _decoders() -> tuple[msgspec.json.Decoder[Plan], msgspec.json.Decoder[Question]]:
+    with _BUILDING:
+        return _build()
 
 
 def encode_plan(plan: Plan) -> str:
@@ -22,7 +31,7 @@ def encode_plan(plan: Plan) -> str:
 
 def decode_plan(body: str) -> Plan:
     """The plan that was encoded."""
-    return _plan_decoder().decode(body)
+    return _decoders()[0].decode(body)
 
 
 def encode_question(question: Question | None) -> str | None:
@@ -32,7 +41,7 @@ def encode_question(question: Question | None) -> str | None:
 
 def decode_question(body: str | None) -> Question | None:
     """The question that was encoded."""
-    return None if body is None else msgspec.json.decode(body, type=Question)
+    return None if body is None else _decoders()[1].decode(body)
 
 
 def encode_json(value: Any) -> str:

@@ -11,6 +11,7 @@ Test code only: the product knows nothing of it.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import json
 import os
@@ -266,6 +267,7 @@ async def run_all(tasks: list[Task]) -> int:
 
 def run_child(tasks: list[Task], start_at: Any = None) -> None:
     """The runs of one process; `start_at` is a barrier for duels."""
+    faulthandler.enable()
     count_the_transport()
     if start_at is not None:
         start_at.wait()

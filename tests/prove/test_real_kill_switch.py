@@ -13,7 +13,7 @@ from tests.prove.child import BY_ENVIRONMENT, BY_FILE, BY_ROW
 from tests.prove.real import WHOLE, Case, forked, houses, judged, run
 from tests.prove.test_crash_matrix import AT_ONCE, Point, boundaries, turns
 
-EVERY = {BY_FILE: 1, BY_ROW: 1, BY_ENVIRONMENT: 1} if WHOLE else {BY_FILE: 9, BY_ROW: 9, BY_ENVIRONMENT: 60}
+EVERY = {BY_FILE: 1, BY_ROW: 1, BY_ENVIRONMENT: 1} if WHOLE else {BY_FILE: 16, BY_ROW: 16, BY_ENVIRONMENT: 60}
 TIMES = 10 if WHOLE else 1
 
 
