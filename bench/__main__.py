@@ -6,6 +6,7 @@ Exit 1 when a guard fails. A guard compares runs of this very session with each 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -49,17 +50,22 @@ def _chart(result: Result) -> str:
 
 
 SLOWEST = {20: 0.5, 100: 0.75}  # of our own transport without a ledger: a loud machine's floor, not the goal
+LOUD_LOAD = 1.5  # processes that want to run, for each core, before a round
 FRAMEWORKS = ("prefect task per call", "dbos sqlite", "dbos postgresql")
 
 
 def _recovery_guard(result: Result) -> list[str]:
-    """The engine must stay near its own transport, and far from a recorded task or step per call, in this very run."""
+    """The engine must stay near its own transport, and far from a recorded task or step per call, in this very run.
+
+    Nearness is not judged while others keep the cores busy: three threads then wait for one another's turn.
+    """
     wrong = []
+    quiet = min(each["load"] for each in result["noise"]) <= LOUD_LOAD * (os.cpu_count() or 1)
     by = {(row["latency_ms"], row["variant"]): row for row in result["rows"]}
     for (latency, variant), row in by.items():
         if variant not in recovery_bench.ENGINES:
             continue
-        if row["to_transport"].median < SLOWEST.get(latency, 0.0):
+        if quiet and row["to_transport"].median < SLOWEST.get(latency, 0.0):
             wrong.append(f"{variant} at {latency} ms is {row['to_transport'].median:.2f} of its own transport")
         peers = [by[latency, name] for name in FRAMEWORKS if (latency, name) in by] if latency == 20 else []
         for peer in peers:
