@@ -96,7 +96,7 @@ healthy() { "$bin/python" -c "import urllib.request as u; u.urlopen('$url/health
 taken() { "$bin/python" -c "import socket; socket.create_connection(('127.0.0.1', $port), 2)" 2> /dev/null; }
 
 wait_for_server() {
-    for _ in $(seq 120); do
+    for _ in $(seq 240); do
         healthy && return
         running server || break
         sleep 0.5
@@ -116,11 +116,11 @@ deploy() {
 
 up() {
     settings
-    local pooled=yes
+    local fresh=
     if running server; then
         echo "The server is already running."
     else
-        pooled=
+        fresh=yes
         if taken; then
             echo "Another program has port $port on this machine; set ALLCLEAR_PREFECT_PORT to a free one." >&2
             exit 1
@@ -130,12 +130,12 @@ up() {
         wait_for_server
     fi
     # A worker may outlive its server, and a new server may have a new database.
-    running worker && [ -n "$pooled" ] || with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
-    deploy
-    if ! running worker; then
-        with "$bin/python" -m flows.settle "$pool" "$worker"
-        start worker "$bin/prefect" worker start --pool "$pool" --name "$worker" --limit 4
+    if [ -n "$fresh" ] || ! running worker; then
+        with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
     fi
+    running worker || with "$bin/python" -m flows.settle "$pool" "$worker"
+    deploy
+    running worker || start worker "$bin/prefect" worker start --pool "$pool" --name "$worker" --limit 4
     echo "Prefect:  http://127.0.0.1:$port   name and password: $home/login"
     echo "Record what you run here:  eval \"\$(flows/server.sh env)\""
     echo "Stop it:  make down"

@@ -87,14 +87,13 @@ class Pages:
         assert sent.value.status == 201, sent.value.text()
         return str(sent.value.json()["id"])
 
-    def artifact(self, run: str, key: str, wait_for: str) -> Any:
-        """Opens one artifact of a run; the part of the page that shows it."""
+    def artifact(self, run: str, key: str, *texts: str) -> None:
+        """Opens one artifact of a run; fails unless the page comes to show every text."""
         known = self.api.artifacts(run)[key]["id"]
         self.page.goto(f"{self.url}/artifacts/artifact/{known}")
-        shown = self.page.get_by_role("tabpanel")
-        shown.get_by_text(wait_for).first.wait_for()
+        for text in texts:
+            self.page.get_by_role("tabpanel").get_by_text(text).first.wait_for()
         self.shot(key)
-        return shown
 
     def follow(self, link: str, last_field: str) -> None:
         """Follows a link of the page to a form that is filled in as far as is known."""
