@@ -58,6 +58,7 @@ def play(folder):
         run("clear", "kill", "--clear", "--by", "Dana Reyes")
         run("quarantine", "quarantine")
         run("report", "report", "-o", str(folder / "out" / "again.html"))
+        run("archive", "archive", "--before", "90d", "--to", str(folder / "archive.gz"))
         run("error", "audit", "--last", "soon")
         texts = {
             name: allclear(*args, *config)
