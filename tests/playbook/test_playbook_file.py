@@ -229,7 +229,7 @@ def test_no_reason_is_called_reason_one() -> None:
         ("eaddress_sync", "stalled", "x", "hold"),
         ("automation", "missed", "x", "hold"),
         ("campaign", "missed", "not_valid_any_more", "drop"),
-        ("data_sync_tag", "missed", "paused_before", "none"),
+        ("campaign", "uncertain", "paused_before", "none"),
     ],
 )
 def test_the_outage_table_decides_each_row_of_the_vendors_page(kind: str, verdict: str, code: str, remedy: str) -> None:
