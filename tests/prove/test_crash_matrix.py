@@ -73,9 +73,7 @@ async def boundaries(folder: Path, url: Callable[[], str] | None = None, fates: 
         await run(forked(), [case.task() for case in cases])
         assert all(case.at_rest for case in cases), [case.errors() for case in cases]
         counted = [len(case.labels()) for case in cases]
-    assert sum(counted) > 150 * len(fates), (
-        "counted by the code: too few means not reached"
-    )
+    assert sum(counted) > 150 * len(fates), "counted by the code: too few means not reached"
     return [Point(k, f, at) for (k, f), n in zip(wanted, counted, strict=True) for at in range(1, n + 1)]
 
 
@@ -92,7 +90,13 @@ def groups(points: list[Point]) -> Iterator[list[Point]]:
 
 
 async def crash(
-    folder: Path, points: list[Point], totals: Totals, plan: str, url: Callable[[], str] | None = None
+    folder: Path,
+    points: list[Point],
+    totals: Totals,
+    plan: str,
+    url: Callable[[], str] | None = None,
+    *,
+    alone: bool = False,
 ) -> None:
     """Kill one process with a run at each of these points, let all go on to their ends, and judge."""
     context = forked()
@@ -101,7 +105,7 @@ async def crash(
             plan_fault(case, point.fate)
             case.plan = plan
         cut = [(c, p.at) for c, p in zip(cases, points, strict=True)]
-        killed = await cut_and_rest(context, cut, alone=plan == PLANNED_ANEW and WHOLE)
+        killed = await cut_and_rest(context, cut, alone=alone)
         totals.kills += killed
         totals.cases += len(cases)
         totals.runs += sum(case.runs for case in cases)
@@ -109,14 +113,20 @@ async def crash(
 
 
 async def all_of(
-    folder: Path, points: list[Point], totals: Totals, plan: str, url: Callable[[], str] | None = None
+    folder: Path,
+    points: list[Point],
+    totals: Totals,
+    plan: str,
+    url: Callable[[], str] | None = None,
+    *,
+    alone: bool = False,
 ) -> None:
     """Group by group, two at a time."""
     room = asyncio.Semaphore(2)
 
     async def one(number: int, group: list[Point]) -> None:
         async with room:
-            await crash(folder / str(number), group, totals, plan, url)
+            await crash(folder / str(number), group, totals, plan, url, alone=alone)
 
     parts = [one(number, group) for number, group in enumerate(groups(points))]
     failures = [e for e in await asyncio.gather(*parts, return_exceptions=True) if e is not None]
@@ -129,9 +139,10 @@ async def test_a_run_killed_at_any_boundary_is_finished_once_by_the_next(tmp_pat
     totals = Totals()
     if WHOLE:
         await all_of(tmp_path / "together", points, totals, RESUMED)
-        await all_of(tmp_path / "alone", points, totals, PLANNED_ANEW)
+        await all_of(tmp_path / "alone", points, totals, PLANNED_ANEW, alone=True)
     else:
         await all_of(tmp_path / "resumed", turns(points, EVERY), totals, RESUMED)
         await all_of(tmp_path / "anew", turns(points, EVERY, 1), totals, PLANNED_ANEW)
+        await all_of(tmp_path / "alone", turns(points, 5 * EVERY, 5), totals, PLANNED_ANEW, alone=True)
     with capsys.disabled():
         sys.stdout.write(totals.line("SQLite", Counter(p.kind for p in points)) + "\n")
