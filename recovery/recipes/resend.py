@@ -30,13 +30,14 @@ class _Resend:
     context: Context
     ref: str
     content: CampaignContent | None = None
+    gone: Campaign | None = None  # a copy of ours that had left when the run began, whatever the ledger knows
 
     async def run(self) -> Ended:
         c = self.context
         original = await self._original()
         copies = await self._our_copies()
-        gone = next((x for x in copies if x.send_amt > 0), None)
-        if original.send_amt > 0 and gone is None:
+        self.gone = next((x for x in copies if x.send_amt > 0), None)
+        if original.send_amt > 0 and self.gone is None:
             return skipped(f"the original went out by itself ({original.send_amt} of {original.total_amt} sent)")
         self.content = await c.account.campaigns.content(self.ref)
         await self._stop(original)
@@ -185,6 +186,8 @@ class _Resend:
 
         A copy that has left is preferred to any draft, so that a lost answer never leads to a second release.
         """
+        if self.gone is not None:
+            return Look(SEEN, self.gone.ref, self.gone.digest, f"copy {self.gone.ref} has left")
         listing = await self.context.account.campaigns.campaigns()
         if not listing.complete:
             return Look(CANNOT_TELL, note=f"the list of campaigns cannot be read whole: {listing.problem}")

@@ -319,7 +319,8 @@ class Play:
             self.killed = [(on, min(off, self.loop.now)) for on, off in self.killed]
         if not self.t.state_kept:
             # Nothing remembers what was on its way (docs/reliability.md, "impossible"): so nothing is, and nobody runs.
-            self.quiet_until = self.loop.now + 10
+            # And nobody starts again before the lists show what has arrived, for they are all that is left to read.
+            self.quiet_until = self.loop.now + 10 + self.t.faults.list_lag
             for process in self.processes:
                 self.end(process)
 
