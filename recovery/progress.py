@@ -117,7 +117,7 @@ class Progress:
         self._draw()
 
     def summary(self) -> str:
-        """How far, how fast, how long, and what is waited for; such as `items 12/28, 2 held | 9/min, about 2 min left`."""
+        """How far, how fast, how long, what is waited for: `items 12/28, 2 held | 9/min, about 2 min left`."""
         fresh = [words for words, told in self._waits.values() if self._now() - told < WAIT_SHOWN_SECONDS]
         waits = [fresh[0] + (f" and {len(fresh) - 1} more" if len(fresh) > 1 else "")] if fresh else []
         return " | ".join(part for part in (self._stage.sums(), self._stage.pace(self._now()), *waits) if part)
