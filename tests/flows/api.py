@@ -17,7 +17,7 @@ class Api:
 
     def __init__(self, url: str, login: str) -> None:
         name, password = login.split(":", 1)
-        self.http = httpx.Client(base_url=url, auth=(name, password), timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=url, auth=(name, password), timeout=60, trust_env=False)
         token = self.get("/csrf-token?client=tests")["token"]
         self.http.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "tests"})
 
