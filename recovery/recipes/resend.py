@@ -349,9 +349,8 @@ class _Resend:
         while True:
             copy = await c.account.campaigns.campaign(copy_ref)
             if copy.status in ("2", "5") and copy.send_amt > 0:
-                return Look(
-                    SEEN, copy.ref, copy.digest, f"copy {copy.ref} left: {copy.send_amt} of {copy.total_amt} sent"
-                )
+                note = f"copy {copy.ref} left: {copy.send_amt} of {copy.total_amt} sent"
+                return Look(SEEN, copy.ref, copy.digest, note)
             original = await self._original()
             reason = self._why_disarm(original)
             if reason and copy.status == "1":
@@ -432,9 +431,8 @@ class _Resend:
         if original.send_amt > 0:
             text = await self._report_overlap(original, copy)
             return confirmed(f"copy {copy_ref} was sent; DOUBLE: {text}")
-        return confirmed(
-            f"copy {copy_ref} was sent to {copy.send_amt} of {copy.total_amt}; the original stayed at rest"
-        )
+        text = f"copy {copy_ref} was sent to {copy.send_amt} of {copy.total_amt}; the original stayed at rest"
+        return confirmed(text)
 
 
 def _by_age(campaign: Campaign) -> tuple[int, str]:
