@@ -13,8 +13,8 @@ from pathlib import Path
 from bench.peers import ACCOUNT, Item, Job, send_effect, transport
 from integrations.http import Sockets, Transport
 from recovery.act import SEEN, Effect, Look, Runner
-from recovery.ledger import Ledger
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, Harm, OpenAttempt, WriteResult
 from recovery.policy import Policy
 from recovery.wiring import SystemClock, silent

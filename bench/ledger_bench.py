@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import noise, save, table
-from recovery.ledger import Ledger
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, AttemptOutcome, Harm, ItemOutcome, WriteResult
 
 MICROS = 1_700_000_000_000_000

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.machine import noise, save, spread, table
-from recovery.rehearsal import write_config
+from recovery.terminal.rehearsal import write_config
 
 REPO = Path(__file__).resolve().parents[1]
 ALLCLEAR = str(Path(sys.executable).with_name("allclear"))

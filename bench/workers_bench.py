@@ -29,8 +29,8 @@ from integrations.http import Sockets, Transport
 from integrations.rate import Rate
 from integrations.shared_rate import SharedBuckets
 from recovery.act import ABSENT, SEEN, Effect, Look, Runner
-from recovery.ledger import Ledger
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, Harm, OpenAttempt, WriteResult
 from recovery.policy import Policy
 from recovery.share import Share

@@ -7,8 +7,8 @@ from typing import Any
 from prefect import State, flow
 
 from flows.pages import show
-from recovery.desk_forms import AnnounceForm
-from recovery.desk_served import serve_announcement
+from recovery.served.desk import serve_announcement
+from recovery.served.desk_forms import AnnounceForm
 
 
 @flow(name="announce", description="Prepare, approve and follow up an announcement of an incident.", retries=0)

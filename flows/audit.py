@@ -10,9 +10,9 @@ from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.pages import progress, show
-from recovery.forms import WindowForm
-from recovery.served import Read, Reading, reading
-from recovery.served_pages import Tally
+from recovery.served.forms import WindowForm
+from recovery.served.pages import Tally
+from recovery.served.recovery import Read, Reading, reading
 
 
 @task(name="audit one account", task_run_name="audit {account}", retries=0, cache_policy=NO_CACHE, persist_result=False)

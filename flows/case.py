@@ -7,8 +7,8 @@ from typing import Any
 from prefect import State, flow
 
 from flows.pages import show
-from recovery.case_served import serve_case, serve_step
-from recovery.forms import CaseForm, CaseStepForm
+from recovery.served.case import serve_case, serve_step
+from recovery.served.forms import CaseForm, CaseStepForm
 
 
 @flow(name="case", description="Open a case of a playbook and run its checks. Reads only.", retries=0)

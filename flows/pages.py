@@ -21,7 +21,7 @@ from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from recovery.served_pages import Page, Step, Tally
+from recovery.served.pages import Page, Step, Tally
 
 BETWEEN_UPDATES_SECONDS = 1.0
 PATIENCE_SECONDS = 20.0

@@ -9,9 +9,9 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.audit import read_accounts
 from flows.pages import progress, said, show
-from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
-from recovery.served import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
-from recovery.served_pages import Page, Tally
+from recovery.served.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
+from recovery.served.pages import Page, Tally
+from recovery.served.recovery import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
 
 
 async def make_plan(outage: WindowForm, how: RecoverForm) -> Page:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 
-from recovery.forms import TaskForm
-from recovery.task_commands import as_markdown, served
+from recovery.served.forms import TaskForm
+from recovery.terminal.task_commands import as_markdown, served
 
 
 @flow(name="task", description="Assisted mode: claim a task, click once, say what came of it.", retries=0)

@@ -7,8 +7,8 @@ from typing import Any
 from prefect import State, flow
 
 from flows.pages import show
-from recovery.desk_forms import RoundForm
-from recovery.desk_served import serve_round
+from recovery.served.desk import serve_round
+from recovery.served.desk_forms import RoundForm
 
 
 @flow(name="watch", description="One round: mails, clocks, expiries, deliveries, late originals.", retries=0)

@@ -17,8 +17,7 @@ from typing import Literal
 from integrations.http import CapabilityManifest, Fields, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
 from integrations.templates import listed, template_from
-from recovery.errors import AuthFailed, NotFound, Refused, RemoteError, Unavailable
-from recovery.panel_ports import (
+from recovery.case.panel_ports import (
     CampaignUse,
     ClickCounts,
     MessageTemplate,
@@ -26,6 +25,7 @@ from recovery.panel_ports import (
     PanelSetting,
     TemplateList,
 )
+from recovery.errors import AuthFailed, NotFound, Refused, RemoteError, Unavailable
 from recovery.ports import RateGate
 
 PAGE = 100

@@ -13,8 +13,7 @@ from typing import NoReturn
 
 from integrations.http import CapabilityManifest, Fields, Transport
 from integrations.templates import listed, template_from
-from recovery.errors import ConfigError, Refused
-from recovery.panel_ports import (
+from recovery.case.panel_ports import (
     CampaignUse,
     ClickCounts,
     MessageTemplate,
@@ -22,6 +21,7 @@ from recovery.panel_ports import (
     PanelSetting,
     TemplateList,
 )
+from recovery.errors import ConfigError, Refused
 
 PAGE = 100
 MAX_PAGES = 200

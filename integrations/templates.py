@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from integrations.fields import Fields
-from recovery.panel_ports import MessageTemplate, TemplateButton, TemplateList
+from recovery.case.panel_ports import MessageTemplate, TemplateButton, TemplateList
 
 MAX_CARDS = 50
 

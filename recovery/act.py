@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias
 
 from recovery.errors import LedgerConflict, RefusedError, RemoteError
 from recovery.gate import Allow, Hold, Ruling, Skip
-from recovery.ledger_rows import ActionRow, ActionSpec, Caps
+from recovery.ledger.rows import ActionRow, ActionSpec, Caps
 from recovery.model import (
     ActionState,
     AttemptOutcome,
@@ -31,7 +31,7 @@ from recovery.policy import Limits, Policy
 from recovery.ports import Clock, Tell
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 MOST_ROUNDS = 40
 MOST_REFUSED_IN_A_ROW = 3

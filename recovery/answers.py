@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.errors import RefusedError, UsageError
-from recovery.ledger_rows import ActionRow, ItemRow
+from recovery.ledger.rows import ActionRow, ItemRow
 from recovery.model import ActionState, Answer, ItemOutcome
 from recovery.ports import Clock
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 
 async def find_item(ledger: Ledger, name: str) -> ItemRow:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from recovery.errors import UsageError
-from recovery.ledger_archive import Shelf
-from recovery.ledger_schema import to_micros
-from recovery.ledger_work import event_hash
+from recovery.ledger.archive import Shelf
+from recovery.ledger.schema import to_micros
+from recovery.ledger.work import event_hash
 from recovery.model import iso
 
 PAGE = 500

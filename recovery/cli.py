@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from recovery import archive_cli, cli_recovery, cli_servers, cli_standing
-from recovery.case_cli import case_app
-from recovery.cli_options import App, Config, NoColor, run_to_exit
-from recovery.incident_cli import incident_app
-from recovery.task_cli import task_app
+from recovery.terminal import archive_cli, cli_recovery, cli_servers, cli_standing
+from recovery.terminal.case_cli import case_app
+from recovery.terminal.cli_options import App, Config, NoColor, run_to_exit
+from recovery.terminal.incident_cli import incident_app
+from recovery.terminal.task_cli import task_app
 
 EPILOG = """
 Exit codes: 0 all clear, 1 failed, 2 usage or configuration, 3 something is held or uncertain,
@@ -80,7 +80,7 @@ def where_things_stand(
     if config is not None:  # before the command's name; one behind it wins
         os.environ["ALLCLEAR_CONFIG"] = str(config)
     if context.invoked_subcommand is None:
-        from recovery import standing_commands
+        from recovery.terminal import standing_commands
 
         run_to_exit(lambda: standing_commands.status(config, as_json=False, watch=False, gentle=True))
 

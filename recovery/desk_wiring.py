@@ -14,7 +14,7 @@ from integrations.pagerduty import PagerDuty
 from integrations.pendo import Pendo
 from integrations.statuspage import Statuspage
 from recovery.act import Runner
-from recovery.case_wiring import open_case_systems
+from recovery.case.wiring import open_case_systems
 from recovery.desk.deeds import Desks
 from recovery.desk.perform import Outbox
 from recovery.desk.ports import Board

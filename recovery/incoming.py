@@ -21,7 +21,7 @@ from recovery.ports import Clock
 from recovery.window import make_window
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 PREFIX = "incoming/"
 AUDIT_WANTED, AUDITED, NOTED = "audit_wanted", "audited", "noted"

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from recovery.ledger_rows import StreamEvent
+from recovery.ledger.rows import StreamEvent
 from recovery.ports import Clock
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 PREFIX = "capability/"
 HEADER_ONLY_AUTH = "header_only_auth"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from recovery.model import ActionKind, ActionState, ItemOutcome
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 
 class LedgerMemory:

@@ -114,7 +114,7 @@ class ActionKind(StrEnum):
 
 
 class ActionState(StrEnum):
-    """Where an action stands in the ledger; see `recovery.ledger` for the legal moves."""
+    """Where an action stands in the ledger; see `recovery.ledger.ledger` for the legal moves."""
 
     PLANNED = "planned"
     CLAIMED = "claimed"

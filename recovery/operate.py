@@ -20,8 +20,7 @@ from recovery.desk.filing import (
     post_once,
     recovery_draft,
 )
-from recovery.item_story import keep_witnesses
-from recovery.ledger_rows import ActionSpec, ItemRow
+from recovery.ledger.rows import ActionSpec, ItemRow
 from recovery.memory import LedgerMemory, NoMemory
 from recovery.model import (
     ActionKind,
@@ -39,6 +38,7 @@ from recovery.plan import make_plan
 from recovery.ports import TicketRef
 from recovery.proof import balance
 from recovery.recover import Recovery, open_accounts
+from recovery.terminal.item_story import keep_witnesses
 from recovery.watch import Round, Sighting, Watcher
 from recovery.wiring import Systems
 

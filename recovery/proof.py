@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from recovery.ledger_rows import ItemRow
+from recovery.ledger.rows import ItemRow
 from recovery.model import Balance, Finding, ItemOutcome, Kind, Verdict
 from recovery.testify import CAMPAIGN_STATUS, MARKER
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from recovery.errors import AllclearError, LedgerError, NotFound, RefusedError
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.rows import ActionSpec
 from recovery.manifests import (
     DRAFT_DELETED,
     EDIT_DOES_NOT_ARM,
@@ -32,7 +32,7 @@ from recovery.policy import Policy
 from recovery.ports import Campaign, CampaignDesk, Clock, ContactDesk, Tag
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 DRAFT = "0"
 USED_UP = {"4": "stopped", "5": "completed", "3": "paused"}

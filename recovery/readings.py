@@ -21,7 +21,7 @@ from recovery.model import Exchange, System, iso
 from recovery.ports import Clock
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 PARTS = ("definitions", "activity_log", "console")
 MOST_BYTES = 2_000_000

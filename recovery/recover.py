@@ -27,8 +27,8 @@ from recovery.recipes.resend import resend
 from recovery.share import MOST_ACCOUNTS_AT_ONCE, Share
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
-    from recovery.ledger_leases import Leases
+    from recovery.ledger.leases import Leases
+    from recovery.ledger.ledger import Ledger
 
 SILENCES = 2
 Recipe = Callable[[Context], Awaitable[Ended]]

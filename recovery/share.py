@@ -18,7 +18,7 @@ from recovery.errors import LedgerUnavailable
 from recovery.ports import Clock, Tell
 
 if TYPE_CHECKING:
-    from recovery.ledger_leases import Leases
+    from recovery.ledger.leases import Leases
 
 MOST_ACCOUNTS_AT_ONCE = 64
 

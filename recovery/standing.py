@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from recovery.desk_standing import desk_lines, desk_view
+from recovery.desk.standing import desk_lines, desk_view
 from recovery.errors import LedgerError, LedgerUnavailable
 from recovery.model import ItemOutcome, iso
-from recovery.report_words import both_times
+from recovery.report.words import both_times
 from recovery.settings import Settings
 from recovery.views import item_view
 from recovery.wiring import SystemClock, checked_offset, kill_switch, open_ledger
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 View = dict[str, Any]
 

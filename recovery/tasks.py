@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 
 from recovery.act import caps_of
 from recovery.errors import LedgerConflict, RefusedError, UsageError
-from recovery.ledger_rows import ActionRow, StreamEvent
+from recovery.ledger.rows import ActionRow, StreamEvent
 from recovery.model import ActionState, AttemptOutcome, Exchange, Harm, WriteResult, iso
 from recovery.policy import Policy
 from recovery.ports import Clock
 
 if TYPE_CHECKING:
-    from recovery.ledger import Ledger
+    from recovery.ledger.ledger import Ledger
 
 PREFIX = "task/"
 MOST_EVIDENCE_BYTES = 10_000_000

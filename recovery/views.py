@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recovery.ledger_rows import ActionRow, ItemRow
+from recovery.ledger.rows import ActionRow, ItemRow
 from recovery.model import Balance, Finding, Plan, PlanItem, Question, Testimony, Verdict, iso
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from recovery.act import Effect, Ended, Look, Runner
 from recovery.errors import RemoteError
 from recovery.gate import overlap_bounds
-from recovery.ledger_rows import ActionRow, ActionSpec, ItemRow
+from recovery.ledger.rows import ActionRow, ActionSpec, ItemRow
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Saw, Slot
 from recovery.plan import key_for
 from recovery.ports import Account

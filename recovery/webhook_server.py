@@ -26,9 +26,9 @@ from recovery.incoming import Inbox
 from recovery.model import OutageWindow
 from recovery.operate import audit_window
 from recovery.ports import Clock
-from recovery.progress import Progress
 from recovery.settings import Settings, load_settings, reveal
-from recovery.terminal import stop_on_signals
+from recovery.terminal.progress import Progress
+from recovery.terminal.terminal import stop_on_signals
 from recovery.wiring import Systems, open_systems
 
 if TYPE_CHECKING:

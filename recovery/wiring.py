@@ -25,7 +25,7 @@ from integrations.shared_rate import SharedBuckets
 from integrations.slack import SlackClient
 from integrations.tessitura import TessituraClient
 from recovery.errors import ConfigError, RefusedError, UsageError
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.manifests import LIMITER_FIRST, LIST_LAG, ONE_SHOT_RELEASE, READ_BY_ID, Proofs, load_proofs
 from recovery.model import System
 from recovery.policy import Policy

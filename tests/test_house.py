@@ -33,7 +33,7 @@ PURE = {
     "recovery/model.py": frozenset[str](),
     "recovery/errors.py": frozenset[str](),
     "recovery/ports.py": frozenset({"recovery.model"}),
-    "recovery/ledger_rows.py": frozenset({"recovery.model"}),
+    "recovery/ledger/rows.py": frozenset({"recovery.model"}),
     "recovery/policy.py": frozenset({"recovery.model"}),
     "recovery/window.py": WORDS,
     "recovery/slots.py": WORDS | {"cronsim", "dateutil"},
@@ -42,7 +42,7 @@ PURE = {
     "recovery/plan.py": WORDS | {"recovery.policy"},
     "recovery/gate.py": WORDS | {"recovery.policy", "recovery.ports", "recovery.testify"},
     "recovery/approvals.py": WORDS | {"recovery.policy"},
-    "recovery/proof.py": WORDS | {"recovery.ledger_rows", "recovery.testify"},
+    "recovery/proof.py": WORDS | {"recovery.ledger.rows", "recovery.testify"},
 }
 
 DESK_CLIENT = "a client of the desk: its roles stand in the desk's own ports"
@@ -57,15 +57,15 @@ ALLOWED = {
     ("integrations/pendo.py", "recovery.desk.ports"): DESK_CLIENT,
     ("integrations/statuspage.py", "recovery.desk.ports"): DESK_CLIENT,
     ("integrations/smtp.py", "recovery.desk.ports"): DESK_CLIENT,
-    ("integrations/meta.py", "recovery.panel_ports"): PANEL_CLIENT,
-    ("integrations/netcore.py", "recovery.panel_ports"): PANEL_CLIENT,
-    ("integrations/templates.py", "recovery.panel_ports"): PANEL_CLIENT,
+    ("integrations/meta.py", "recovery.case.panel_ports"): PANEL_CLIENT,
+    ("integrations/netcore.py", "recovery.case.panel_ports"): PANEL_CLIENT,
+    ("integrations/templates.py", "recovery.case.panel_ports"): PANEL_CLIENT,
     ("recovery/wiring.py", "integrations"): WIRING,
-    ("recovery/case_wiring.py", "integrations"): WIRING,
+    ("recovery/case/wiring.py", "integrations"): WIRING,
     ("recovery/desk_wiring.py", "integrations"): WIRING,
     ("recovery/webhook_server.py", "integrations.webhooks"): "checks signatures over the raw body; opens no client",
     (
-        "recovery/cli_recovery.py",
+        "recovery/terminal/cli_recovery.py",
         "flows.record",
     ): "records a run on a Prefect server when PREFECT_API_URL names one",
     ("recovery/settings.py", "prefect"): "reads a secret out of a Prefect block, only when settings name one",

@@ -28,7 +28,7 @@ from recovery.desk.ports import (
     StatusBoard,
     StatusDraft,
 )
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, OpenAttempt, System, WriteResult, marker_of
 from recovery.policy import Waits
 from recovery.ports import Chat, TicketDesk, TicketDraft

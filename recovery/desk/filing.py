@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from recovery.act import ABSENT, SEEN, Effect, Look, Runner
-from recovery.ledger_rows import ActionSpec, ItemRow
+from recovery.ledger.rows import ActionSpec, ItemRow
 from recovery.model import (
     ActionKind,
     Balance,

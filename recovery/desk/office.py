@@ -20,7 +20,7 @@ from recovery.desk.settings import DeskSettings, Phase
 from recovery.desk.sla import Reading, SlaClock, read
 from recovery.errors import LedgerConflict, UsageError
 from recovery.journal import Journal
-from recovery.ledger_rows import ActionRow
+from recovery.ledger.rows import ActionRow
 from recovery.model import ActionState
 from recovery.ports import Clock
 

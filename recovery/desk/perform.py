@@ -25,7 +25,7 @@ from recovery.desk.outbox import Effect, effects_for
 from recovery.desk.settings import DeskSettings
 from recovery.errors import AllclearError, LedgerConflict, LedgerError, RemoteError
 from recovery.gate import Allow, Hold, Ruling
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.rows import ActionSpec
 from recovery.model import (
     ActionKind,
     ActionState,

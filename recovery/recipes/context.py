@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from recovery.act import Ended, Runner
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, PlanItem, Question, digest_of, marker_of
 from recovery.plan import key_for
 from recovery.policy import Policy

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
 from recovery.errors import BadReply, NotFound
 from recovery.gate import Allow, Ruling, ask
-from recovery.ledger_rows import ActionRow
+from recovery.ledger.rows import ActionRow
 from recovery.model import ActionKind, ActionState, Harm, OpenAttempt, Saw, WriteResult
 from recovery.ports import Contact, Definition, Tag
 from recovery.recipes.context import LEFT_OPEN, Context, confirmed, held, skipped

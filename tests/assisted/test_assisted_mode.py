@@ -10,7 +10,7 @@ import pytest
 
 from recovery.errors import RefusedError
 from recovery.model import ActionState, ItemOutcome, Verdict, iso
-from recovery.task_commands import read
+from recovery.terminal.task_commands import read
 from sandbox import scenario_jobs as jobs
 from tests.assisted.person import Person, assist, tasks_of
 from tests.recovery.stage import items, night, stage

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from integrations.assisted import check_reading
 from recovery.errors import AllclearError, BadReply, UsageError
-from recovery.forms import TaskForm
 from recovery.readings import parse_reading
-from recovery.task_commands import as_markdown, served
+from recovery.served.forms import TaskForm
+from recovery.terminal.task_commands import as_markdown, served
 from tests.assisted.person import Person, assist
 from tests.assisted.test_assisted_mode import failed_import
 from tests.recovery.stage import night, stage

@@ -15,11 +15,11 @@ from typing import Any
 
 from typer.main import get_command
 
-from recovery.case_steps import Step
-from recovery.case_wiring import open_case_systems
+from recovery.case.steps import Step
+from recovery.case.wiring import open_case_systems
 from recovery.cli import app
-from recovery.rehearsal import write_config
 from recovery.settings import load_settings
+from recovery.terminal.rehearsal import write_config
 from sandbox.estate import Estate
 from sandbox.world import Fault
 

@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from recovery.case_served import _STEPS, case_page, serve_case, serve_step
-from recovery.forms import CaseForm, CaseStepForm
+from recovery.served.case import _STEPS, case_page, serve_case, serve_step
+from recovery.served.forms import CaseForm, CaseStepForm
 from tests.case.shop import Shop
 
 HOSTILE = "spring <img src=x> [here](https://evil.example) | `x` @channel"

@@ -9,21 +9,18 @@ import os
 import sys
 from pathlib import Path
 
-from recovery import (
-    answers,
+from recovery import answers, cli, operate, standing
+from recovery.ledger import ledger
+from recovery.report import of_run as run_report
+from recovery.report import report
+from recovery.report import text as report_text
+from recovery.terminal import (
     checkup,
-    cli,
     commands,
     demo,
     incident_commands,
     incident_intake,
     incident_steps,
-    ledger,
-    operate,
-    report,
-    report_text,
-    run_report,
-    standing,
     standing_commands,
 )
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from recovery.progress import SUMMARY_EVERY_SECONDS, Progress
+from recovery.terminal.progress import SUMMARY_EVERY_SECONDS, Progress
 
 
 class Screen(io.StringIO):

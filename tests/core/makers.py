@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from recovery.ledger_rows import ItemRow
+from recovery.ledger.rows import ItemRow
 from recovery.model import (
     Evidence,
     Facts,

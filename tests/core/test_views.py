@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recovery import views
 from recovery.approvals import Consent
 from recovery.audit import AccountAudit, AuditResult, NotDue
-from recovery.ledger_rows import ActionRow
+from recovery.ledger.rows import ActionRow
 from recovery.model import (
     ActionKind,
     ActionState,

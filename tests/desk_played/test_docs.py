@@ -14,8 +14,8 @@ import pytest
 from typer.main import get_command
 
 from recovery.cli import app
+from recovery.desk.happenings import ALARMS
 from recovery.desk.settings import Client
-from recovery.desk_happenings import ALARMS
 from recovery.settings import load_settings
 from tests.cli.program import REPO
 from tests.desk_played.front import Front, open_front

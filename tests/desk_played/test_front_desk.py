@@ -12,12 +12,12 @@ import pytest
 from recovery.desk.intake import Intake
 from recovery.desk.mail_file import Maildir
 from recovery.desk.office import IncidentOffice
+from recovery.desk.round import desk_round
 from recovery.desk.rules import Declaration
-from recovery.desk_forms import AnnounceForm, RoundForm, Step
-from recovery.desk_round import desk_round
-from recovery.desk_served import _STEPS, serve_announcement, serve_round
 from recovery.desk_wiring import open_desk_systems
 from recovery.errors import RefusedError, UsageError
+from recovery.served.desk import _STEPS, serve_announcement, serve_round
+from recovery.served.desk_forms import AnnounceForm, RoundForm, Step
 from recovery.settings import load_settings
 from tests.desk_played.front import ENGINEER, SPEAKER, Front, open_front
 

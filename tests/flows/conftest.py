@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from recovery.rehearsal import read_estate, write_config
+from recovery.terminal.rehearsal import read_estate, write_config
 
 from .api import Api
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from recovery.audit import AccountAudit
-from recovery.desk_forms import RoundForm
-from recovery.desk_served import serve_round
 from recovery.errors import RefusedError, UsageError
-from recovery.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
-from recovery.rehearsal_desk import DESK_FOLDER
-from recovery.served import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
-from recovery.served_audits import LookBack, record
-from recovery.served_pages import Page
+from recovery.served.audits import LookBack, record
+from recovery.served.desk import serve_round
+from recovery.served.desk_forms import RoundForm
+from recovery.served.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
+from recovery.served.pages import Page
+from recovery.served.recovery import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
+from recovery.terminal.rehearsal_desk import DESK_FOLDER
 from tests.recovery.stage import Night, night, stage
 from tests.recovery.test_guards import one, three
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery.audit import AccountAudit
-from recovery.ledger import Ledger
-from recovery.served_audits import LookBack, look_back, record
+from recovery.ledger.ledger import Ledger
+from recovery.served.audits import LookBack, look_back, record
 
 HOUR = timedelta(hours=1)
 NOON = datetime(2026, 11, 1, 12, 7, tzinfo=UTC)

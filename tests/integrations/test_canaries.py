@@ -30,8 +30,8 @@ from typer.testing import CliRunner
 from recovery.cli import app
 from recovery.errors import AllclearError
 from recovery.operate import audit_window, plan_from
-from recovery.report import render_html, render_markdown
-from recovery.run_report import build, evidence_for
+from recovery.report.of_run import build, evidence_for
+from recovery.report.report import render_html, render_markdown
 from recovery.settings import load_settings
 from recovery.wiring import open_systems
 from sandbox import scenario_campaigns as mail

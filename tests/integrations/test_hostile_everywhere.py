@@ -18,12 +18,12 @@ from hostile import HOSTILE, SEEDS
 from rich.console import Console
 from test_smtp import OUR_HEADERS, ScriptedServer, attempt, draft, listening, mailer, read_back
 
+from recovery.case.card import Card, render_html
 from recovery.desk.announce import render
-from recovery.evidence_card import Card, render_html
 from recovery.model import Exchange
-from recovery.report import RunReport, render_markdown
-from recovery.report import render_html as report_page
-from recovery.report_text import audit_table, outcome_tables, show
+from recovery.report.report import RunReport, render_markdown
+from recovery.report.report import render_html as report_page
+from recovery.report.text import audit_table, outcome_tables, show
 from tests.desk import stage
 from tests.report.samples import END, sample_report
 from tests.report.test_report_html import Document

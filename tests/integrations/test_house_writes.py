@@ -27,7 +27,7 @@ READING_POSTS = {
 OTHER_DOORS = {
     "integrations/smtp.py": "mail is no HTTP; `send` takes an open attempt",
     "flows/record.py": "asks whether the workflow server beside it is up",
-    "recovery/demo.py": "steers the rehearsal's estate on this machine",
+    "recovery/terminal/demo.py": "steers the rehearsal's estate on this machine",
 }
 MAKERS = [
     "AsyncClient",

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 
 ENGINES = ("sqlite", "postgresql")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from recovery.ledger import ActionRow, ActionSpec, Caps, Ledger
+from recovery.ledger.ledger import ActionRow, ActionSpec, Caps, Ledger
 from recovery.model import (
     ActionKind,
     AttemptOutcome,

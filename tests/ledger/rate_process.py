@@ -14,7 +14,7 @@ from pathlib import Path
 
 from integrations.rate import Rate
 from integrations.shared_rate import SharedBuckets
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.ledger.worker_process import say
 
 

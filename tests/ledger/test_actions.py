@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import LedgerConflict, LedgerError, RefusedError
-from recovery.ledger import Caps, Ledger
+from recovery.ledger.ledger import Caps, Ledger
 from recovery.model import ActionKind, ActionState, Exchange, Harm, Question
 from tests.ledger.makers import APPLIED, NOT_APPLIED, NOW, REJECTED, UNKNOWN, opened, plan, plan_item, release, spec
 

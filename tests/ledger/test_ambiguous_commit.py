@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from recovery.errors import LedgerUnavailable
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.conftest import new_database
 from tests.ledger.makers import APPLIED, NOW, opened, spec
@@ -60,7 +60,7 @@ async def test_a_server_that_stays_away_is_unavailable_and_the_attempt_stays_ope
     postgres: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = new_database(postgres)
-    monkeypatch.setattr("recovery.ledger_writer.RECONNECT_SECONDS", 0.4)
+    monkeypatch.setattr("recovery.ledger.writer.RECONNECT_SECONDS", 0.4)
     async with await Ledger.open(url, tmp_path) as ledger:
         _, attempt = await opened(ledger, spec())
         with psycopg.connect(url, autocommit=True) as server:

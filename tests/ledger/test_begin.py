@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import LedgerConflict, RefusedError
-from recovery.ledger import Caps, Ledger
-from recovery.ledger_rows import ActionSpec
+from recovery.ledger.ledger import Caps, Ledger
+from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, ActionState, OpenAttempt
 from tests.ledger.makers import APPLIED, release, spec
 

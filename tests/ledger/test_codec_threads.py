@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys, threading
-from recovery.ledger_codec import decode_plan, decode_question, encode_plan, encode_question
+from recovery.ledger.codec import decode_plan, decode_question, encode_plan, encode_question
 from recovery.model import Question
 from tests.ledger.makers import plan
 sys.setswitchinterval(1e-6)

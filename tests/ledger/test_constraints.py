@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from recovery.ledger import Ledger
-from recovery.ledger_engine import database_url, make_engines
+from recovery.ledger.engine import database_url, make_engines
+from recovery.ledger.ledger import Ledger
 from tests.ledger.makers import APPLIED, UNKNOWN, opened, plan, release, spec
 
 Sql = Callable[..., int]

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from recovery.errors import LedgerUnavailable
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState, AttemptOutcome, WriteResult
 from tests.ledger.makers import spec
 

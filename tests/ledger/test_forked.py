@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.queues import SimpleQueue
 
-from recovery import ledger_intents
+from recovery.ledger import intents as ledger_intents
 
 
 def name_three(answer: SimpleQueue) -> None:

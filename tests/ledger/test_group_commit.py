@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import insert
 
 from recovery.errors import LedgerConflict, LedgerUnavailable, RefusedError
-from recovery.ledger import Ledger
-from recovery.ledger_schema import action_event
-from recovery.ledger_work import Work
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.schema import action_event
+from recovery.ledger.work import Work
 from recovery.model import ActionKind, ActionState, Exchange
 from tests.ledger.makers import APPLIED, NOW, opened, release, spec
 

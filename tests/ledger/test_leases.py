@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recovery.ledger import Ledger
-from recovery.ledger_leases import Leases
+from recovery.ledger.leases import Leases
+from recovery.ledger.ledger import Ledger
 from recovery.recover import Stopping
 from recovery.share import Share
 from recovery.wiring import SystemClock, silent

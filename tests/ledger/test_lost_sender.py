@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import RefusedError
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.makers import opened, spec
 from tests.ledger.test_second_record import backup, restore

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery.errors import LedgerConflict, RefusedError, UsageError
-from recovery.ledger import Ledger
-from recovery.ledger_codec import decode_plan, encode_plan
-from recovery.ledger_schema import from_micros, to_micros
+from recovery.ledger.codec import decode_plan, encode_plan
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.schema import from_micros, to_micros
 from recovery.model import (
     ActionKind,
     Answer,

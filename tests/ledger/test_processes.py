@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import LedgerConflict, RefusedError
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.makers import APPLIED, UNKNOWN, opened, spec
 from tests.ledger.worker_process import KEYS, RACERS

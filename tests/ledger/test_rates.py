@@ -14,8 +14,8 @@ import psycopg
 import pytest
 
 from recovery.errors import LedgerUnavailable
-from recovery.ledger import Ledger
-from recovery.ledger_rates import Slots
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rates import Slots
 from tests.ledger.conftest import emptied
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.pool import NullPool, QueuePool
 
-from recovery.ledger_engine import database_url, make_engines
+from recovery.ledger.engine import database_url, make_engines
 
 
 def test_the_pools_hand_a_connection_to_one_thread_at_a_time(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from recovery.errors import RefusedError
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.conftest import new_database
 from tests.ledger.makers import APPLIED, UNKNOWN, opened, spec

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recovery.errors import LedgerConflict
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.ledger.makers import NOW, opened, spec
 
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from recovery.errors import ConfigError, LedgerConflict, LedgerTooNew, LedgerUnavailable
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.conftest import new_database
 from tests.ledger.makers import APPLIED, opened, plan, plan_item, spec
@@ -60,7 +60,7 @@ async def test_a_newer_ledger_is_not_touched(ledger: Ledger, url: str, state_dir
             server.execute(statement)
     try:
         for read_only in (False, True):
-            with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 2"):
+            with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 4"):
                 await Ledger.open(url, state_dir, read_only=read_only)
     finally:
         if not url.startswith("sqlite"):

@@ -8,7 +8,7 @@ import sys
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.ledger.makers import opened, spec
 
 RACERS = 8

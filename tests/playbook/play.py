@@ -13,13 +13,11 @@ from typing import Any
 import httpx
 
 from integrations.http import Sockets, Transport
-from recovery.case import Case
-from recovery.case_evidence import FolderStore
-from recovery.casework import Office, Outcome, open_case, run_checks
-from recovery.errors import LedgerConflict, RemoteError
-from recovery.link_witnesses import PANELS, WITNESSES
-from recovery.model import Exchange
-from recovery.panel_ports import (
+from recovery.case.case import Case
+from recovery.case.casework import Office, Outcome, open_case, run_checks
+from recovery.case.evidence import FolderStore
+from recovery.case.link_witnesses import PANELS, WITNESSES
+from recovery.case.panel_ports import (
     CampaignUse,
     ClickCounts,
     MessageTemplate,
@@ -30,6 +28,8 @@ from recovery.panel_ports import (
     TemplateButton,
     TemplateList,
 )
+from recovery.errors import LedgerConflict, RemoteError
+from recovery.model import Exchange
 from recovery.playbook import Playbook
 from recovery.playbook_file import load_playbook
 from recovery.witness import Tape

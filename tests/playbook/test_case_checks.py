@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from recovery.case import blocks_done
-from recovery.casework import attach, attest, give_fields, look_up, open_case, run_checks
+from recovery.case.case import blocks_done
+from recovery.case.casework import attach, attest, give_fields, look_up, open_case, run_checks
+from recovery.case.link_witnesses import WITNESSES
+from recovery.case.panel_ports import Panel, PanelCapabilities
 from recovery.errors import ConfigError, LedgerConflict, RefusedError, Unavailable, UsageError
-from recovery.link_witnesses import WITNESSES
-from recovery.panel_ports import Panel, PanelCapabilities
 from recovery.playbook import ReasonKind, State
 from tests.playbook.play import FIELDS, HELP, PNG, SHOP, Table, ToldPanel, button, template
 

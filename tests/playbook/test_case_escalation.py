@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from recovery.case_escalation import build_package, escalate, post_to_channel, record_stage, resolve_escalation
-from recovery.case_outcome import record_effect, search_references
-from recovery.case_records import Effect, Reference
-from recovery.casework import open_case
+from recovery.case.casework import open_case
+from recovery.case.escalation import build_package, escalate, post_to_channel, record_stage, resolve_escalation
+from recovery.case.outcome import record_effect, search_references
+from recovery.case.panel_ports import PanelCapabilities
+from recovery.case.records import Effect, Reference
 from recovery.errors import RefusedError, Unavailable, UsageError
 from recovery.model import ActionKind
-from recovery.panel_ports import PanelCapabilities
 from tests.playbook.play import Table, ToldPanel
 
 

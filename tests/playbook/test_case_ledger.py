@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recovery.case_escalation import escalate, record_stage
-from recovery.case_outcome import search_references
-from recovery.casework import Office
-from recovery.ledger import Ledger
+from recovery.case.casework import Office
+from recovery.case.escalation import escalate, record_stage
+from recovery.case.outcome import search_references
+from recovery.ledger.ledger import Ledger
 from tests.playbook.play import Table
 from tests.playbook.test_case_escalation import Tickets
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from recovery.case_export import export_case
-from recovery.case_outcome import approve_reply, approve_setting, draft_reply, give_feedback, offers
-from recovery.casework import attest
+from recovery.case.casework import attest
+from recovery.case.export import export_case
+from recovery.case.outcome import approve_reply, approve_setting, draft_reply, give_feedback, offers
+from recovery.case.panel_ports import PanelCapabilities
 from recovery.errors import AllclearError, RefusedError, UsageError
-from recovery.panel_ports import PanelCapabilities
 from tests.playbook.play import HELP, PNG, SHOP, Table, ToldPanel, template
 
 

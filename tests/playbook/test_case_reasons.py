@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recovery.casework import attest
-from recovery.panel_ports import CampaignUse, PanelCapabilities
+from recovery.case.casework import attest
+from recovery.case.panel_ports import CampaignUse, PanelCapabilities
 from recovery.playbook import ReasonKind
 from tests.playbook.play import HELP, SHOP, Table, ToldPanel, link_tracking, template
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery.case_evidence import FolderStore, media_type_of, redact, sign, store_upload
+from recovery.case.card import CHROMIUM, Card, render_html, render_png
+from recovery.case.evidence import FolderStore, media_type_of, redact, sign, store_upload
 from recovery.errors import AllclearError, RefusedError
-from recovery.evidence_card import CHROMIUM, Card, render_html, render_png
 from tests.playbook.play import NOW, PNG, Table
 
 BROWSER = Path(os.environ.get("ALLCLEAR_TEST_CHROMIUM", CHROMIUM))

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery.link_tracking import classify, click_code, name_codes, read_templates, url_codes, url_state
-from recovery.panel_ports import ClickCounts, TemplateButton
+from recovery.case.link_tracking import classify, click_code, name_codes, read_templates, url_codes, url_state
+from recovery.case.panel_ports import ClickCounts, TemplateButton
 from recovery.playbook import State
 from tests.playbook.play import HELP, SHOP, button, template
 

@@ -11,10 +11,10 @@ import pytest
 from integrations.http import Sockets, Transport
 from integrations.meta import MetaClient, usage_wait_seconds
 from integrations.netcore import NetcoreClient
-from recovery.casework import Office, open_case, run_checks
+from recovery.case.casework import Office, open_case, run_checks
+from recovery.case.link_witnesses import PANELS, WITNESSES
+from recovery.case.panel_ports import Panel, PanelBook, PanelDesk
 from recovery.errors import AuthFailed, BadReply, ConfigError, NotFound, Refused, RemoteError, Unavailable
-from recovery.link_witnesses import PANELS, WITNESSES
-from recovery.panel_ports import Panel, PanelBook, PanelDesk
 from recovery.playbook import State
 from recovery.witness import Tape
 from sandbox.meta import MetaState, demo_account

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from recovery.casework import attest, open_case, run_checks
+from recovery.case.casework import attest, open_case, run_checks
+from recovery.case.link_witnesses import WITNESSES
 from recovery.errors import ConfigError
-from recovery.link_witnesses import WITNESSES
 from recovery.model import Remedy, Verdict
 from recovery.playbook_file import find_playbook, load_playbook, read_toml
 from recovery.witness import Tape

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from recovery.checkup import prove
 from recovery.errors import ConfigError, RefusedError
 from recovery.manifests import Proof, Proofs, fold, record_proof
 from recovery.settings import load_settings
+from recovery.terminal.checkup import prove
 from recovery.wiring import manifest_of
 from sandbox.pro2_records import COMPLETED, STOPPED
 from sandbox.scenarios import begin

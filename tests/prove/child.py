@@ -30,7 +30,7 @@ from sqlalchemy import event
 
 from integrations.http import Transport
 from recovery.approvals import acting, reach_of
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import Approval, Finding, OutageWindow, Plan, Verdict
 from recovery.operate import Run, audit_window, plan_from
 from recovery.settings import load_settings

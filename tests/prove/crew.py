@@ -14,7 +14,7 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.prove.far import FarEnd
 from tests.prove.real import forked
 from tests.prove.worker import Shift, run_worker

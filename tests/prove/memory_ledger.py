@@ -1,4 +1,4 @@
-"""The ledger of the simulator: the methods and constraints of `recovery.ledger.Ledger`, in memory, with turns.
+"""The ledger of the simulator: the methods and constraints of `recovery.ledger.ledger.Ledger`, in memory, with turns.
 
 `Database` is what survives a killed process; `MemoryLedger` is one process's open ledger. Every write gives way before
 and after its commit (an intent once more between the commit and its line in the second record), so a process can be
@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from recovery.errors import LedgerConflict, LedgerUnavailable, RefusedError
-from recovery.ledger_rows import ActionRow, ActionSpec, Caps, ItemRow, StreamEvent
-from recovery.ledger_schema import LEGAL_MOVES
+from recovery.ledger.rows import ActionRow, ActionSpec, Caps, ItemRow, StreamEvent
+from recovery.ledger.schema import LEGAL_MOVES
 from recovery.model import (
     ActionKind,
     ActionState,
@@ -197,7 +197,7 @@ class MemoryLedger:
         return value
 
     def _inspect(self) -> None:
-        """What every opening and every new connection does first (recovery.ledger_opening)."""
+        """What every opening and every new connection does first (recovery.ledger.opening)."""
         self._seen_epoch = self.store.epoch
         db, reasons = self.db, []
         if db.known_epoch != self.store.epoch:

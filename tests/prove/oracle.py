@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from recovery.ledger_rows import ItemRow
+from recovery.ledger.rows import ItemRow
 from recovery.model import ItemOutcome
 from recovery.watch import Sighting
 from tests.prove.kernel import START

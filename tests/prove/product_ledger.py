@@ -1,7 +1,8 @@
 """Schedules on the product's own ledger: its statements, its constraints, its second record, on SQLite in memory.
 
-`ProductLedger` is `recovery.ledger.Ledger` whose units run in the schedule's thread, through the product's writer, with
-turns between. Much slower than `tests.prove.memory_ledger`, so fewer schedules; here the seeded bugs are planted.
+`ProductLedger` is `recovery.ledger.ledger.Ledger` whose units run in the schedule's thread, through the product's
+writer, with turns between. Much slower than `tests.prove.memory_ledger`, so fewer schedules; here the seeded bugs are
+planted.
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
-from recovery import ledger_opening as opening
-from recovery import ledger_plans as plans
-from recovery import ledger_records as records
 from recovery.errors import LedgerConflict, LedgerUnavailable
-from recovery.ledger import Ledger
-from recovery.ledger_files import Intent, IntentsLog
-from recovery.ledger_migrations import migrate_one
-from recovery.ledger_work import Site, Work
-from recovery.ledger_writer import Hooks, Unit, Writer
+from recovery.ledger import opening, plans, records
+from recovery.ledger.files import Intent, IntentsLog
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.migrations import migrate_one
+from recovery.ledger.work import Site, Work
+from recovery.ledger.writer import Hooks, Unit, Writer
 from recovery.model import Exchange
 from tests.prove.kernel import START, TURN
 from tests.prove.memory_ledger import nothing

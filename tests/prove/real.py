@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recovery.model import OutageWindow
-from recovery.rehearsal import write_config
+from recovery.terminal.rehearsal import write_config
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
 from sandbox.story import Account, Story
@@ -25,7 +25,7 @@ from tests.recovery.stage import PLAYBOOK, Night, night, policy_text, stage
 WHOLE = bool(os.environ.get("ALLCLEAR_PROVE"))
 ZONE = "America/New_York"
 PRELOAD = [
-    "tests.prove.child", "tests.prove.worker", "recovery.ledger", "sqlalchemy.dialects.sqlite.pysqlite",
+    "tests.prove.child", "tests.prove.worker", "recovery.ledger.ledger", "sqlalchemy.dialects.sqlite.pysqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
 ]  # fmt: skip
 LONGEST_SECONDS = 120

@@ -12,11 +12,9 @@ from functools import partial
 from typing import Any
 
 from integrations import pages
-from recovery import (
-    gate,
-    ledger_files,
-    ledger_opening,
-)
+from recovery import gate
+from recovery.ledger import files as ledger_files
+from recovery.ledger import opening as ledger_opening
 from recovery.recipes.resend import _Resend
 from recovery.watch import Watcher
 from tests.prove.families import at_every_step, quiet

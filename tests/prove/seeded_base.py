@@ -11,14 +11,11 @@ from typing import Any
 
 import pytest
 
-from recovery import (
-    act,
-    gate,
-    ledger_actions,
-)
+from recovery import act, gate
 from recovery.act import Effect, Runner
 from recovery.gate import Allow
-from recovery.ledger_rows import ActionRow
+from recovery.ledger import actions as ledger_actions
+from recovery.ledger.rows import ActionRow
 from recovery.model import ActionState
 from recovery.policy import Policy
 from recovery.recipes.jobs import Starter

@@ -25,8 +25,8 @@ from integrations.outgoing import Outgoing
 from integrations.pro2 import Pro2Client
 from integrations.replies import Reply
 from recovery.act import ABSENT, SEEN, Effect, Ended, Look, Runner
-from recovery.ledger import Ledger
-from recovery.ledger_rows import ActionRow, ActionSpec, ItemRow
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionRow, ActionSpec, ItemRow
 from recovery.model import ActionKind, AttemptOutcome, Harm, ItemOutcome, OpenAttempt, Question, WriteResult
 from recovery.policy import Policy, Waits
 from tests.integrations.remote_bench import OpenGate, WallClock

@@ -10,17 +10,15 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from recovery import (
-    ledger_actions,
-    ledger_engine,
-    ledger_intents,
-    ledger_schema,
-    ledger_work,
-)
 from recovery.act import Effect, Runner
 from recovery.errors import LedgerConflict
-from recovery.ledger_bulk import Bulk
-from recovery.ledger_rows import ActionRow
+from recovery.ledger import actions as ledger_actions
+from recovery.ledger import engine as ledger_engine
+from recovery.ledger import intents as ledger_intents
+from recovery.ledger import schema as ledger_schema
+from recovery.ledger import work as ledger_work
+from recovery.ledger.bulk import Bulk
+from recovery.ledger.rows import ActionRow
 from recovery.model import ActionState, AttemptOutcome, OpenAttempt, WriteResult
 from tests.prove.kernel import Process
 from tests.prove.product_ledger import ProductLedger

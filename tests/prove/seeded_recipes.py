@@ -8,13 +8,11 @@ from typing import Any
 
 from integrations import pages
 from integrations.pages import OffsetPage
-from recovery import (
-    approvals,
-    ledger_records,
-)
+from recovery import approvals
 from recovery.act import ABSENT, SEEN, Effect, Look, Runner
 from recovery.approvals import Consent
-from recovery.ledger_rows import ActionRow
+from recovery.ledger import records as ledger_records
+from recovery.ledger.rows import ActionRow
 from recovery.model import ItemOutcome, Plan
 from recovery.plan import key_for
 from recovery.ports import Campaign, Listing

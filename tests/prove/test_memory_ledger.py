@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from recovery.errors import AllclearError
-from recovery.ledger import Ledger
-from recovery.ledger_rows import ActionRow, ActionSpec, Caps
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionRow, ActionSpec, Caps
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, Question, WriteResult
 from tests.prove.kernel import START
 from tests.prove.memory_ledger import MemoryLedger, Store

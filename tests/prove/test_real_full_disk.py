@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.prove.crew import wrong
 from tests.prove.far import far_end, journalled
 from tests.prove.real import WHOLE, forked

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.ledger.conftest import new_database
 from tests.prove.child import PLANNED_ANEW, RESUMED
 from tests.prove.real import WHOLE

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 import pytest
 
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from tests.ledger.conftest import new_database
 from tests.prove.crew import Crew, unsettled, wrong
 from tests.prove.far import SETTLE_SECONDS, far_end, journalled

@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from recovery import ledger_records as records
 from recovery.errors import LedgerConflict, RefusedError
-from recovery.ledger_rows import ActionSpec, Caps
+from recovery.ledger import records
+from recovery.ledger.rows import ActionSpec, Caps
 from recovery.model import ActionKind, ActionState, AttemptOutcome, Harm, OpenAttempt, Question, WriteResult
 from tests.prove.product_ledger import Disk, ProductLedger
 from tests.prove.test_memory_ledger import ManualClock

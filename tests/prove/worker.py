@@ -18,9 +18,9 @@ from typing import Any
 from recovery.act import Effect, Ended, Look, Runner
 from recovery.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from recovery.gate import Allow, Ruling
-from recovery.ledger import Ledger
-from recovery.ledger_rows import ActionSpec
-from recovery.ledger_work import Work
+from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionSpec
+from recovery.ledger.work import Work
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, WriteResult
 from recovery.policy import Limits, Policy, Waits
 from tests.prove.far import REPLY_SECONDS, SETTLE_SECONDS, NearEnd, near_end

@@ -21,11 +21,11 @@ from typing import Any
 from recovery.answers import give
 from recovery.approvals import acting, reach_of
 from recovery.audit import AuditResult
-from recovery.ledger_rows import ItemRow
+from recovery.ledger.rows import ItemRow
 from recovery.model import Approval, Finding, OutageWindow, Plan, iso
 from recovery.operate import RecoverResult, Run, audit_window, plan_from
-from recovery.rehearsal import write_config
 from recovery.settings import load_settings
+from recovery.terminal.rehearsal import write_config
 from recovery.views import recover_view
 from recovery.wiring import Systems, open_systems, silent
 from sandbox.estate import Builder, Estate

@@ -29,7 +29,7 @@ from recovery.model import (
     Verdict,
 )
 from recovery.ports import TicketRef
-from recovery.report import AccountReport, ActionReport, ItemReport, Outcome, RunReport
+from recovery.report.report import AccountReport, ActionReport, ItemReport, Outcome, RunReport
 
 ACCOUNTS = {
     "bayside-opera": "America/Los_Angeles",

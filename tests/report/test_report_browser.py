@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recovery.report import RunReport, render_html
+from recovery.report.report import RunReport, render_html
 
 from .samples import sample_evidence, sample_report
 
@@ -245,7 +245,7 @@ def test_rows_drawn_by_the_script_read_like_rows_written_by_the_template(browser
         return [_normal(row) for row in seen]
 
     as_written = texts()
-    monkeypatch.setattr("recovery.report_html.STATIC_ROWS", 10)
+    monkeypatch.setattr("recovery.report.html.STATIC_ROWS", 10)
     as_drawn = texts()
     assert as_drawn == as_written
 

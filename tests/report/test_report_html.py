@@ -13,9 +13,9 @@ from urllib.parse import unquote
 
 import pytest
 
-from recovery.report import render_html
-from recovery.report_html import STATIC_ROWS, pack, row_view
-from recovery.report_svg import timeline
+from recovery.report.html import STATIC_ROWS, pack, row_view
+from recovery.report.report import render_html
+from recovery.report.svg import timeline
 
 from .samples import HOSTILE_NAMES, audit_report, plan_report, sample_evidence, sample_report
 

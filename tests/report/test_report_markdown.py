@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from recovery.report import RunReport, render_markdown
-from recovery.report_markdown import code, prose, table
-from recovery.report_words import shown
+from recovery.report.markdown import code, prose, table
+from recovery.report.report import RunReport, render_markdown
+from recovery.report.words import shown
 
 from .samples import HOSTILE_NAMES, audit_report, plan_report, sample_report
 

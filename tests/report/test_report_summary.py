@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from recovery.model import Balance, ItemOutcome, Verdict
-from recovery.report import AccountReport, RunReport
-from recovery.report_summary import all_items, contact_message, headline, held_groups, recovered_groups
+from recovery.report.report import AccountReport, RunReport
+from recovery.report.summary import all_items, contact_message, headline, held_groups, recovered_groups
 
 from .samples import audit_report, balance_of, plan_report, sample_report
 

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from recovery.model import Balance, Harm, Plan
-from recovery.report_text import audit_table, balance_line, outcome_tables, plan_diff, show
+from recovery.report.text import audit_table, balance_line, outcome_tables, plan_diff, show
 
 from .samples import audit_report, sample_report
 
@@ -105,7 +105,7 @@ def test_the_balance_is_one_sum_that_says_whether_it_adds_up() -> None:
 
 def test_importing_the_reports_loads_neither_rich_nor_jinja() -> None:
     code = (
-        "import sys, recovery.report, recovery.report_text;"
+        "import sys, recovery.report.report, recovery.report.text;"
         "print(sorted({'rich', 'jinja2', 'prefect', 'sqlalchemy', 'httpx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recovery.report_words import both_times, fact_changes, length_words, local_time, shown
+from recovery.report.words import both_times, fact_changes, length_words, local_time, shown
 
 
 @settings(max_examples=200, deadline=None)

@@ -11,7 +11,7 @@ import pytest
 
 from recovery.archive import archive, check
 from recovery.errors import UsageError
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState, AttemptOutcome, Exchange, ItemOutcome, WriteResult
 from recovery.wiring import SystemClock
 from tests.ledger.makers import plan, plan_item, spec

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from recovery.incoming import AUDITED, PREFIX, Inbox
-from recovery.ledger import Ledger
+from recovery.ledger.ledger import Ledger
 from recovery.webhook_server import Receiver, keep_auditing, receiver_of, serving
 from tests.recovery.stage import night
 

@@ -1,0 +1,1 @@
+"""Cases of a playbook: checks, evidence cards, reasons, resolutions, escalation; and the witnesses of link tracking."""

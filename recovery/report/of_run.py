@@ -1,0 +1,128 @@
+"""Fills the report's dataclasses from an audit, a plan and the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from recovery.audit import AuditResult
+from recovery.ledger.rows import ActionRow, ItemRow
+from recovery.model import Approval, Balance, Exchange, Finding, ItemOutcome, Plan, Remedy, Verdict
+from recovery.ports import TicketRef
+from recovery.report.report import AccountReport, ActionReport, ItemReport, Mode, RunReport
+
+if TYPE_CHECKING:
+    from recovery.wiring import Systems
+
+MOST_EVIDENCE = 400
+TELLING = (ItemOutcome.HELD, ItemOutcome.OPEN, ItemOutcome.CONFIRMED, ItemOutcome.SKIPPED)
+"""Whose replies are shown first when not all fit."""
+
+
+async def build(
+    systems: Systems,
+    result: AuditResult,
+    mode: Mode,
+    *,
+    plan: Plan | None = None,
+    items: Sequence[ItemRow] = (),
+    balance: Balance | None = None,
+    ticket: TicketRef | None = None,
+    notices: tuple[str, ...] = (),
+    problems: tuple[str, ...] = (),
+) -> RunReport:
+    """The report of one run."""
+    approvals = await systems.ledger.approvals(plan.digest) if plan else ()
+    planned = {i.slot.key: i for i in plan.items} if plan else {}
+    findings = {f.slot.key: f for f in result.findings}
+    zones = {a.name: a.time_zone for a in systems.accounts}
+    rows = []
+    for row in items:
+        actions = await systems.ledger.actions(row.slot_key)
+        zone = zones.get(row.account, "UTC")
+        rows.append(_item(row, actions, findings.get(row.slot_key), planned, approvals, zone))
+    return RunReport(
+        window=result.window,
+        incident_ref=result.window.incident_ref,
+        title=f"Outage {result.window.started_at:%Y-%m-%d %H:%M} to {result.window.ended_at:%H:%M} UTC",
+        made_at=systems.clock.now(),
+        mode=mode,
+        accounts=tuple(
+            AccountReport(a.account, zones.get(a.account, "UTC"), not a.problems, "; ".join(a.problems))
+            for a in result.accounts
+        ),
+        findings=result.findings,
+        items=tuple(rows),
+        plan=plan,
+        approvals=approvals,
+        balance=balance,
+        ticket=ticket,
+        notices=notices,
+        problems=problems,
+        contact_us_url=systems.policy.contact_us_url,
+    )
+
+
+def _item(
+    row: ItemRow,
+    actions: Sequence[ActionRow],
+    finding: Finding | None,
+    planned: Mapping[str, object],
+    approvals: Sequence[Approval],
+    zone: str,
+) -> ItemReport:
+    from recovery.model import PlanItem, Slot
+
+    item = planned.get(row.slot_key)
+    slot = item.slot if isinstance(item, PlanItem) else None
+    if slot is None:
+        slot = (
+            finding.slot
+            if finding
+            else Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name, zone)
+        )
+    after = dict(finding.evidence.testimonies[0].facts) if finding and finding.evidence.testimonies else {}
+    return ItemReport(
+        slot=slot,
+        name=row.name,
+        verdict=Verdict(row.verdict),
+        remedy=Remedy(row.remedy),
+        outcome=row.outcome,
+        reason=row.reason,
+        question=row.question,
+        before=item.before if isinstance(item, PlanItem) else {},
+        after=after,
+        actor=", ".join(sorted({a.by for a in approvals})),
+        actions=tuple(_action(a) for a in actions),
+        testimonies=finding.evidence.testimonies if finding else (),
+    )
+
+
+def _action(row: ActionRow) -> ActionReport:
+    from recovery.policy import IRREVERSIBLE
+
+    return ActionReport(
+        kind=row.kind,
+        state=row.state,
+        ref=row.result_ref,
+        at=row.updated_at,
+        harm=row.harm,
+        reversible=row.kind not in IRREVERSIBLE,
+        attempts=row.attempts,
+        evidence_digest=row.evidence_digest,
+        detail=row.note,
+    )
+
+
+async def evidence_for(systems: Systems, report: RunReport) -> dict[str, Exchange]:
+    """The stored replies that the page names: of held items first, and of each item its witnesses before its proofs."""
+    named = [
+        digest
+        for outcome in TELLING
+        for item in report.items
+        if item.outcome == outcome
+        for digest in (*(t.digest for t in item.testimonies), *(a.evidence_digest for a in item.actions))
+        if digest
+    ]
+    found = {d: await systems.ledger.evidence(d) for d in list(dict.fromkeys(named))[:MOST_EVIDENCE]}
+    return {d: e for d, e in found.items() if e is not None}

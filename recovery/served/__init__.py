@@ -1,0 +1,1 @@
+"""What the Prefect flows call: forms in, pages out. Knows no Prefect."""

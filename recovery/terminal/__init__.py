@@ -1,0 +1,1 @@
+"""The commands of `allclear` by family, each behind its options; `recovery.cli` is the table of them."""

@@ -1,0 +1,150 @@
+"""How the terminal behaves: errors as sentences, lines that fit, questions, one Ctrl-C to stop cleanly, two for now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import textwrap
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from recovery.errors import AllclearError, ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+EXIT_INTERRUPTED = 130
+CLEAR_LINE = "\r\x1b[K"
+PIPE_WIDTH = 80
+_LABEL = re.compile(r"^ *\S.*? {2,}(?=\S)")
+WIDEST_LABEL = 30
+
+
+def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
+    """The command's exit code. No traceback reaches a person; `ALLCLEAR_DEBUG=1` shows one."""
+    try:
+        return asyncio.run(command())
+    except AllclearError as error:
+        return _fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
+    except KeyboardInterrupt:
+        return _fail("Stopped.", "Run the same command again: it goes on from the ledger.", EXIT_INTERRUPTED, as_json)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "", 1, as_json)
+    except Exception as error:  # the last place before a person: a sentence instead of a traceback
+        if os.environ.get("ALLCLEAR_DEBUG"):
+            raise
+        what = f"Internal error: {type(error).__name__}: {error}"
+        return _fail(what, "Nothing more was sent. Run it with ALLCLEAR_DEBUG=1 and report what it shows.", 1, as_json)
+
+
+def _what_to_do(error: AllclearError) -> str:
+    """For an error that says nothing of its own."""
+    if isinstance(error, ConfigError):
+        return "Correct it; `allclear doctor` checks the whole configuration."
+    return "The command's --help has examples." if isinstance(error, UsageError) else ""
+
+
+def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    if as_json:
+        from recovery.views import error_view
+
+        print_json(error_view(message, hint, exit_code))
+    else:
+        complain(f"allclear: {clean(message)}")
+        if hint:
+            print(f"  {clean(hint)}", file=sys.stderr)
+    return exit_code
+
+
+def complain(line: str) -> None:
+    """One line on stderr, in the place of a live line if there is one."""
+    print((CLEAR_LINE if sys.stderr.isatty() else "") + line, file=sys.stderr, flush=True)
+
+
+def print_json(view: Mapping[str, Any]) -> None:
+    """One document on stdout."""
+    print(json.dumps(view, indent=1, ensure_ascii=False, sort_keys=False))
+
+
+def width_of(out: TextIO) -> int:
+    """The columns of a terminal; 80 for anything else."""
+    if not out.isatty():
+        return PIPE_WIDTH
+    try:
+        return os.get_terminal_size(out.fileno()).columns or PIPE_WIDTH
+    except OSError:
+        return shutil.get_terminal_size((PIPE_WIDTH, 24)).columns
+
+
+def say(lines: Iterable[str]) -> None:
+    """Lines on stdout: at a terminal wrapped under their own text, in a pipe whole, so that keys can be found."""
+    width = width_of(sys.stdout) if sys.stdout.isatty() else 0
+    for line in lines:
+        sys.stdout.write("".join(f"{piece}\n" for piece in wrapped(clean(line), width)))
+    sys.stdout.flush()
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """The line in pieces of `width` columns (0: as it is), later ones under the first one's text, behind its label."""
+    if not width or len(line) <= width:
+        return [line]
+    label = _LABEL.match(line)
+    hang = label.end() if label and label.end() <= WIDEST_LABEL else len(line) - len(line.lstrip()) + 2
+    return textwrap.wrap(line, width, subsequent_indent=" " * hang, break_on_hyphens=False, replace_whitespace=False)
+
+
+def console() -> Console:
+    """A console that fits the terminal, or 80 plain columns in a pipe."""
+    from rich.console import Console
+
+    tty = sys.stdout.isatty()
+    return Console(width=None if tty else PIPE_WIDTH, soft_wrap=not tty, highlight=False)
+
+
+def put(*parts: RenderableType) -> None:
+    """Prints renderables."""
+    from recovery.report.text import show
+
+    out = console()
+    for part in parts:
+        show(out, part)
+
+
+def ask(question: str, otherwise: str) -> str:
+    """A person's answer at the terminal. Ctrl-C and Ctrl-D raise UsageError: nothing was done, and `otherwise`."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's own would wait for the answer
+    try:
+        return input(question).strip()
+    except (KeyboardInterrupt, EOFError):
+        print()
+        raise UsageError("Nothing was done.", otherwise) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def clean(text: str) -> str:
+    """Text for a terminal: control, bidi and other invisible characters as codes, so that no name can steer it."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
+
+
+def stop_on_signals(stop: asyncio.Event, *, quietly: bool = False) -> None:
+    """The first Ctrl-C (or SIGTERM) stops after the current call; the second one at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop_now_or_soon() -> None:
+        if stop.is_set():
+            complain("allclear: stopped at once.")
+            os._exit(EXIT_INTERRUPTED)
+        stop.set()
+        if not quietly:
+            complain("allclear: stopping after the current call; once more to stop at once.")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop_now_or_soon)
