@@ -1,4 +1,4 @@
-"""The order in which files are handed to the test processes: what takes long begins first, so that both end together."""
+"""The order in which files are handed to the test processes: what takes long begins first, so that all end together."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ def test_an_open_attempt_is_made_by_the_ledger_only() -> None:
     found = [
         str(path.relative_to(ROOT))
         for path in PRODUCT
-        if not path.name.startswith("ledger")
+        if path.parent.name != "ledger"
         for call in calls_in(path)
         if name_of(call).split(".")[-1] == "OpenAttempt"
         or (name_of(call).split(".")[-1] == "replace" and "attempt" in ast.unparse(call.args[0] if call.args else call))

@@ -61,7 +61,11 @@ def parts(count: int, first: int, seconds: float | None, workers: int, seeds: in
     ]
 
 
-CLOCKS = "tests/desk/test_business_time_oracles.py"  # promised times against an implementation of their own
+ALSO_LONG = (
+    "tests/desk/test_business_time_oracles.py",  # promised times against an implementation of their own
+    "tests/flows/test_disasters.py",  # runs that Prefect's own automation has to end
+    "tests/report/test_report_browser.py",  # the largest report
+)
 
 
 def main() -> int:
@@ -93,7 +97,7 @@ def main() -> int:
     said = ""
     if given.schedules is None and not given.only and not given.simulated:
         code = subprocess.call(
-            [sys.executable, "-m", "pytest", "tests/prove", CLOCKS, "-q", "-n0", "--timeout=0"],
+            [sys.executable, "-m", "pytest", "tests/prove", *ALSO_LONG, "-q", "-n0", "--timeout=0"],
             env={**os.environ, "ALLCLEAR_PROVE": "1"},
         )
         status, said = status or code, f"; tests/prove with real processes: {'passed' if code == 0 else 'FAILED'}"

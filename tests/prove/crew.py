@@ -110,7 +110,9 @@ class Crew:
     def touched(self) -> list[str]:
         """Every key that any process may have begun, and the few after them."""
         begun = {key for _, key in self.far.arrived} | set(self.far.effects)
-        ahead = {self.key(p, n) for p in range(self.size) for n in range(self.given.get(p, 0) + 40)}
+        # A process may have written an intent and died before the first byte: that key never arrived anywhere.
+        furthest = max((int(key.partition("/")[2]) for key in begun), default=0)
+        ahead = {self.key(p, n) for p in range(self.size) for n in range(furthest + 40)}
         return sorted(begun | ahead)
 
     async def finish(self, keys: Sequence[str], seconds: float = 120) -> dict[str, str]:

@@ -23,7 +23,7 @@ from tests.prove.real import KINDS, LATE_SECONDS, WHOLE, Case, cut_and_rest, for
 
 FATES = ("applied", "not applied", "applied late")
 AT_ONCE = 16  # also for the connections of a PostgreSQL server: three a run
-EVERY = 12  # of the boundaries x fates, each way of going on
+EVERY = 16  # of the boundaries x fates, each way of going on
 WRITES = (
     ("pro2", "v1:campaign_status"), ("pro2", "campaign_copy"), ("pro2", "campaign_edit"), ("dashboard", "reprocess"),
     ("dashboard", "run_now"), ("dashboard", "import"), ("dashboard", "repeat"), ("pro2", "contact_tag_add"),

@@ -210,6 +210,9 @@ class BothLedgers(RuleBasedStateMachine):
 
     @invariant()
     def rows_are_equal(self) -> None:
+        # Two processes: what one was told before its commit, the other sees after it.
+        for ledger in self.real:
+            self._wait(ledger.flush())
         for slot in ("slot 7", "slot 8"):
             one, two = (self._wait(ledger.actions(slot)) for ledger in (self.real[0], self.memory[0]))
             assert {row.key: plain(row) for row in one} == {row.key: plain(row) for row in two}

@@ -17,7 +17,7 @@ from tests.prove.child import PLANNED_ANEW, RESUMED
 from tests.prove.real import WHOLE
 from tests.prove.test_crash_matrix import Totals, all_of, boundaries, turns
 
-EVERY = 36
+EVERY = 60
 
 
 @pytest.fixture
