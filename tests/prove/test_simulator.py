@@ -20,7 +20,7 @@ from tests.prove.runs import regressions, run_many, run_seeds
 
 SCHEDULES = int(os.environ.get("ALLCLEAR_SCHEDULES", "20000"))
 ON_THE_PRODUCTS_LEDGER = 100
-MOST_SECONDS = 40.0
+MOST_SECONDS = 25.0
 ROOT = Path(__file__).parents[2]
 
 
