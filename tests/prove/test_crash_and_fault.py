@@ -1,4 +1,4 @@
-"""Every crash point of every recipe times every fate of every write: each fourth in `make test`, all in `make prove`."""
+"""Every crash point of every recipe times every fate of every write: a fourth in `make test`, all in `make prove`."""
 
 from __future__ import annotations
 
