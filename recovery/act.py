@@ -130,7 +130,9 @@ class Runner:
                 if found.state is ActionState.PLANNED:
                     known = await self._try(effect, not_sent)
                     if len(not_sent) >= MOST_REFUSED_IN_A_ROW:
-                        await self._hold(effect, f"It could not be sent {len(not_sent)} times: {not_sent[-1]}.")
+                        await self._hold(
+                            effect, f"It could not be sent {len(not_sent)} times: {not_sent[-1].rstrip('.')}."
+                        )
                 else:
                     known = await self._MOVES[found.state](self, effect, found)
             except LedgerConflict:
@@ -230,7 +232,7 @@ class Runner:
         else:
             self.unknowns_in_a_row = 0
         if result.auth_failed:
-            await self._hold(effect, f"The remote refused our credentials: {result.detail}.")
+            await self._hold(effect, f"The remote refused our credentials: {result.detail.rstrip('.')}.")
         if result.outcome is AttemptOutcome.NOT_APPLIED and result.retry_after_seconds:
             await self.clock.sleep(result.retry_after_seconds)
 
@@ -287,7 +289,7 @@ class Runner:
         look = await self._look(effect)
         if look.kind == SEEN:
             return await self.ledger.adopt(row.key, look.ref, f"refused, yet it is there: {look.note}", look.digest)
-        return await self._hold(effect, f"The remote refused it: {row.note}.")
+        return await self._hold(effect, f"The remote refused it: {row.note.rstrip('.')}.")
 
     async def _end_held(self, effect: Effect, row: ActionRow) -> NoReturn:
         question = row.question or Question(f"{effect.request} is held.", "wait")
