@@ -8,18 +8,15 @@ one costs a little repeated reading, and a worker whose process is gone need not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, text
 
-MICROS = 1_000_000
+from recovery.ledger.shared import MICROS, NO_FSYNC, NOW, Run
 
 TABLE = "CREATE TABLE account_lease (account TEXT PRIMARY KEY, owner TEXT NOT NULL, until BIGINT NOT NULL)"
 
-NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-NO_FSYNC = text("SET LOCAL synchronous_commit TO OFF")
 OTHERS = text(
     f"SELECT account, owner FROM account_lease WHERE account = ANY(:names) AND owner <> :me AND until >= {NOW}"  # noqa: S608
 )
@@ -31,8 +28,6 @@ TAKE = text(
     RETURNING account"""  # noqa: S608 - only constants are put in; values are bound
 )
 GIVE_BACK = text("DELETE FROM account_lease WHERE owner = :me AND account = ANY(:names)")
-
-Run = Callable[..., Awaitable[Any]]
 
 
 def _held_by_the_living(

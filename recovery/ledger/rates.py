@@ -10,19 +10,15 @@ process, whose own buckets need no table; then `Slots` is not used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, text
 
-MICROS = 1_000_000
+from recovery.ledger.shared import MICROS, NO_FSYNC, NOW, Run
 
 TABLE = """CREATE TABLE rate_bucket (account TEXT NOT NULL, system TEXT NOT NULL, next_at BIGINT NOT NULL,
   PRIMARY KEY (account, system))"""
 
-NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
-NO_FSYNC = text("SET LOCAL synchronous_commit TO OFF")
 FARTHEST = 3600 * MICROS
 LEASE = text(
     f"""INSERT INTO rate_bucket AS b (account, system, next_at)
@@ -51,9 +47,6 @@ def close(connection: Connection, account: str, system: str, shut: int) -> None:
     connection.execute(NO_FSYNC)
     connection.execute(CLOSE, {"account": account, "system": system, "shut": shut})
     connection.commit()
-
-
-Run = Callable[..., Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
