@@ -7,15 +7,16 @@ than arrays do: psycopg builds those in Python, element by element.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, TextClause, text
+from sqlalchemy import BigInteger
 from sqlalchemy.sql.expression import TableClause
 
-from recovery.errors import LedgerConflict
 from recovery.ledger.codec import encode_json
+from recovery.ledger.driver import Call
 from recovery.ledger.schema import action, action_event, attempt, evidence
 
 Rows = Sequence[dict[str, Any]]
@@ -26,42 +27,34 @@ class Bulk:
     """One statement in both dialects; `once` names the parameter that may not repeat in one statement."""
 
     sqlite: str
-    postgresql: TextClause
+    postgresql: str
     once: str = ""
 
-    def send(self, connection: Connection, rows: Rows) -> None:
-        """Run it for all rows. LedgerConflict when an UPDATE did not meet every row it names."""
-        on_sqlite = connection.dialect.name == "sqlite"
-        touched = 0
-        for some in self._rounds(rows):
-            body = encode_json(some)
-            if on_sqlite:
-                touched += connection.exec_driver_sql(self.sqlite, (body,)).rowcount
-            else:
-                touched += connection.execute(self.postgresql, {"rows": body}).rowcount
-        if self.once and touched != len(rows):
-            raise LedgerConflict("someone else moved the record first", "read it again and decide anew")
+    def calls(self, rows: Rows, *, on_postgresql: bool) -> list[Call]:
+        """The statement for all rows; an UPDATE must meet every row it names."""
+        sql = self.postgresql if on_postgresql else self.sqlite
+        return [Call(sql, (encode_json(some),), len(some) if self.once else None) for some in self._rounds(rows)]
 
-    def _rounds(self, rows: Rows) -> Iterator[Rows]:
-        """An UPDATE sees each record once: a second change of the same one goes into the next statement."""
+    def _rounds(self, rows: Rows) -> Iterable[Rows]:
+        """An UPDATE sees each record once: the second change of each goes into the second statement, and so on.
+
+        Changes of different records may change places, changes of one do not.
+        """
         if not self.once:
-            yield rows
-            return
-        some: list[dict[str, Any]] = []
-        seen: set[Any] = set()
+            return (rows,)
+        rounds: list[list[dict[str, Any]]] = []
+        changed: Counter[Any] = Counter()
         for row in rows:
-            if row[self.once] in seen:
-                yield some
-                some, seen = [], set()
-            some.append(row)
-            seen.add(row[self.once])
-        yield some
+            number = changed[row[self.once]]
+            changed[row[self.once]] += 1
+            if number == len(rounds):
+                rounds.append([])
+            rounds[number].append(row)
+        return rounds
 
 
 def _rows_as_v(types: Mapping[str, str]) -> str:
-    return (
-        f"json_to_recordset(CAST(:rows AS json)) AS v ({', '.join(f'{name} {kind}' for name, kind in types.items())})"
-    )
+    return f"json_to_recordset(CAST(%s AS json)) AS v ({', '.join(f'{name} {kind}' for name, kind in types.items())})"
 
 
 def _type(table: TableClause, name: str) -> str:
@@ -77,7 +70,7 @@ def _insert(table: TableClause, ending: str = "") -> Bulk:
     into = f"INSERT INTO {table.name} ({', '.join(types)})"
     # Without the WHERE, SQLite would read the ON of "ON CONFLICT" as that of a join.
     each = f"{into} SELECT {_picked(types)} FROM json_each(?) WHERE true{ending}"  # noqa: S608  # own names
-    return Bulk(each, text(f"{into} SELECT * FROM {_rows_as_v(types)}{ending}"))  # noqa: S608  # own names
+    return Bulk(each, f"{into} SELECT * FROM {_rows_as_v(types)}{ending}")  # noqa: S608  # own names
 
 
 def _update(table: TableClause, names: Sequence[str], where: Mapping[str, str]) -> Bulk:
@@ -89,7 +82,7 @@ def _update(table: TableClause, names: Sequence[str], where: Mapping[str, str]) 
     # Both texts are made of this module's own names: no value is ever part of them.
     each = f"UPDATE {table.name} AS t {change} FROM (SELECT {_picked(types)} FROM json_each(?)) AS v WHERE {same}"  # noqa: S608
     together = f"UPDATE {table.name} AS t {change} FROM {_rows_as_v(types)} WHERE {same}"
-    return Bulk(each, text(together), next(iter(where)))
+    return Bulk(each, together, next(iter(where)))
 
 
 MOVING = (

@@ -20,14 +20,23 @@ from sqlalchemy import (
     Executable,
     literal_column,
     select,
-    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.expression import TableClause, UpdateBase
 
 from recovery.errors import LedgerConflict, RefusedError
-from recovery.ledger.bulk import ADD_ACTION, ADD_EVENT, CLOSE_ATTEMPT, KEEP_EVIDENCE, MOVE_ACTION, MOVING, OPEN_ATTEMPT
+from recovery.ledger.bulk import (
+    ADD_ACTION,
+    ADD_EVENT,
+    CLOSE_ATTEMPT,
+    KEEP_EVIDENCE,
+    MOVE_ACTION,
+    MOVING,
+    OPEN_ATTEMPT,
+    Bulk,
+)
 from recovery.ledger.codec import encode_json
+from recovery.ledger.driver import Call, send
 from recovery.ledger.files import Intent
 from recovery.ledger.schema import (
     LEGAL_MOVES,
@@ -106,7 +115,14 @@ class Work:
         return self._gate
 
     def _look(self) -> None:
-        found = self.connection.execute(LOOK_POSTGRESQL if self.on_postgresql else LOOK_SQLITE).one()
+        (cursor,) = send(self.connection, (self._looking,))
+        self._seen(cursor.fetchone())
+
+    @property
+    def _looking(self) -> Call:
+        return LOOK_POSTGRESQL if self.on_postgresql else LOOK_SQLITE
+
+    def _seen(self, found: Any) -> None:
         self._clock = int(found[0]) if self.on_postgresql else int(self.site.now() * 1_000_000)
         self._gate = Gate(found[1] or self.site.kill_reason(), found[2] or "")
 
@@ -118,6 +134,10 @@ class Work:
     def forget_gate(self) -> None:
         """Read the gate again: this transaction changed it."""
         self._gate = None
+
+    def look_again(self) -> None:
+        """Read clock and gate again: this transaction has been waiting."""
+        self._clock, self._gate, self.started = None, None, self.site.monotonic()
 
     # ---- statements -------------------------------------------------------------------------------------------------
 
@@ -134,25 +154,28 @@ class Work:
         return postgresql.insert(table) if self.on_postgresql else sqlite.insert(table)
 
     def load(self, keys: Sequence[str]) -> None:
-        """Read (and on PostgreSQL lock, in key order) the actions that the units name."""
+        """Read (on PostgreSQL lock, in key order) the actions that the units name, then clock and gate if unread."""
         missing = sorted(set(keys) - self.rows.keys() - self._absent)
         if not missing:
             return
         self.flush()
-        if self.on_postgresql:
-            found = self.connection.execute(LOAD_POSTGRESQL, {"keys": missing}).all()
-        else:
-            found = self.connection.exec_driver_sql(LOAD_SQLITE, (encode_json(missing),)).all()
-        for each in found:
+        named = Call(LOAD_POSTGRESQL, (missing,)) if self.on_postgresql else Call(LOAD_SQLITE, (encode_json(missing),))
+        # Behind the locks, for which this may have to wait: a clock and a gate that were read before would be old.
+        looking = (self._looking,) if self._clock is None or self._gate is None else ()
+        found, *looked = send(self.connection, (named, *looking))
+        for each in found.fetchall():
             row = dict(zip(COLUMNS, each, strict=True))
             self.rows[row["key"]] = row
+        for cursor in looked:
+            self._seen(cursor.fetchone())
         self._absent.update(key for key in missing if key not in self.rows)
 
     # ---- actions ----------------------------------------------------------------------------------------------------
 
     def find(self, key: str) -> Record | None:
         """The action, or None."""
-        self.load((key,))
+        if key not in self.rows:
+            self.load((key,))
         return self.rows.get(key)
 
     def need(self, key: str) -> Record:
@@ -219,30 +242,37 @@ class Work:
         self._kept.append(values)
         self.writes += 1
 
-    def flush(self) -> None:
-        """Send what was gathered. LedgerConflict when a row is no longer as it was read."""
-        for bulk, rows in (
+    def flush(self, *more: Call) -> None:
+        """Send what was gathered, then `more`. LedgerConflict when a row is no longer as it was read."""
+        calls = [call for bulk, rows in self._gathered() for call in bulk.calls(rows, on_postgresql=self.on_postgresql)]
+        if not calls and not more:
+            return
+        for _, rows in self._gathered():
+            rows.clear()
+        send(self.connection, (*calls, *more))
+
+    def _gathered(self) -> list[tuple[Bulk, list[Record]]]:
+        """In the order in which they must be sent."""
+        in_order = (
             (ADD_ACTION, self._new),
             (MOVE_ACTION, self._moves),
             (CLOSE_ATTEMPT, self._closings),
             (OPEN_ATTEMPT, self._openings),
             (ADD_EVENT, self._events),
             (KEEP_EVIDENCE, self._kept),
-        ):
-            if rows:
-                bulk.send(self.connection, rows)
-                rows.clear()
+        )
+        return [(bulk, rows) for bulk, rows in in_order if rows]
 
 
 _CLOCK: Any = literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint")
 _GATE = "(SELECT reason FROM kill_switch WHERE id = 1), (SELECT value FROM meta WHERE name = 'quarantine')"
-LOOK_POSTGRESQL = text(f"SELECT CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint), {_GATE}")  # noqa: S608
-LOOK_SQLITE = text(f"SELECT 0, {_GATE}")
+LOOK_POSTGRESQL = Call(f"SELECT CAST(extract(epoch from clock_timestamp()) * 1000000 AS bigint), {_GATE}")  # noqa: S608
+LOOK_SQLITE = Call(f"SELECT 0, {_GATE}")
 
 # Written out, because the writer runs them for every batch; all names are this module's own.
 COLUMNS = tuple(action.c.keys())
 _LOAD = f"SELECT {', '.join(COLUMNS)} FROM action WHERE key"  # noqa: S608
-LOAD_POSTGRESQL = text(f"{_LOAD} = ANY(:keys) ORDER BY key FOR UPDATE")
+LOAD_POSTGRESQL = f"{_LOAD} = ANY(%s) ORDER BY key FOR UPDATE"
 LOAD_SQLITE = f"{_LOAD} IN (SELECT value FROM json_each(?))"  # noqa: S608
 
 

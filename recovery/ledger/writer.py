@@ -1,13 +1,14 @@
 """The ledger's one writing thread: takes all that has queued up, commits it in one transaction, then answers.
 
-There is no timer: while one commit runs, the next batch gathers, so a lone unit waits for nobody and a crowd shares one
-fsync (performance.md, "What comes closest"). A unit that raises before it wrote anything is answered with its error;
+While one commit runs, the next batch gathers, so a lone unit waits for nobody and a crowd shares one fsync
+(performance.md, "What comes closest"). A unit that raises before it wrote anything is answered with its error;
 one that raises later makes the batch roll back, and each unit then runs alone, so a refusal never hurts a neighbour.
 
 Units that only record what has happened (`early`) are answered when they have run, just before the commit: nobody may
 act on the answer but through a later unit of this queue, which is committed with them or after them. Should that commit
 fail, they are owed: the next batch begins with them. A process that dies in between leaves what it leaves when it dies
-before recording: an open attempt, settled by reading. Intents are logged by a second thread, so that the next batch is
+before recording: an open attempt, settled by reading. A batch of nothing but such units waits for a moment, so that
+they share the commit of the next intent. Intents are logged by a second thread, so that the next batch is
 on its way to the database's disk while the log is on its way to its own.
 
 On PostgreSQL each batch also writes its own name. When the connection dies, a new one tells by that name whether the
@@ -20,23 +21,27 @@ import asyncio
 import logging
 import secrets
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recovery.errors import AllclearError, LedgerConflict, LedgerUnavailable
+from recovery.ledger.driver import Call
 from recovery.ledger.engine import in_our_words, unavailable
 from recovery.ledger.files import Intent
 from recovery.ledger.schema import worker
 from recovery.ledger.work import Site, Work
 
 BATCH_UNITS = 512
+WAIT_SECONDS = 0.005  # for which a transaction stays open when nobody waits for its commit
 RECONNECT_SECONDS = 10.0
 RECONNECT_PAUSE_SECONDS = 0.2
+NAME_BATCH = "UPDATE worker SET last_batch = %s, seen_at = %s WHERE owner = %s"  # PostgreSQL
 
 T = TypeVar("T")
 Outcome = tuple[bool, Any]  # (worked, value or error)
@@ -53,6 +58,11 @@ class Unit:
     answer: asyncio.Future[Any] | None
     early: bool = False
     told: bool = False
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether nobody waits for its commit."""
+        return self.early or self.answer is None
 
 
 @dataclass(slots=True)
@@ -151,11 +161,22 @@ class Writer:
         with self._wake:
             while not self._queue and not self._closing:
                 self._wake.wait()
-            taken = [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_UNITS))]
+            taken = self._queued()
         return [*self._owed, *taken] if taken else []
 
-    def _process(self, batch: Sequence[Unit], intents: list[tuple[int, Intent]]) -> list[Outcome]:
-        outcomes, error = self._try(batch, intents)
+    def _queued(self) -> list[Unit]:
+        return [self._queue.popleft() for _ in range(min(len(self._queue), BATCH_UNITS))]
+
+    def _join(self, until: float) -> list[Unit]:
+        """What is queued by a time, as soon as there is something; nothing once the ledger is being closed."""
+        with self._wake:
+            while not self._queue and not self._closing and (left := until - time.monotonic()) > 0:
+                self._wake.wait(left)
+            return self._queued()
+
+    def _process(self, batch: list[Unit], intents: list[tuple[int, Intent]]) -> list[Outcome]:
+        """The outcomes of the batch and of the units that joined it on the way."""
+        outcomes, error = self._try(batch, intents, joined=True)
         if outcomes is not None:
             return outcomes
         intents.clear()
@@ -166,16 +187,16 @@ class Writer:
         for number, unit in enumerate(batch):
             # Twice: what a race with another process broke is read anew, what a rule forbids stays forbidden.
             opened: list[tuple[int, Intent]] = []
-            mine, refusal = self._try((unit,), opened)
+            mine, refusal = self._try([unit], opened)
             if isinstance(refusal, LedgerConflict):
-                mine, refusal = self._try((unit,), opened)
+                mine, refusal = self._try([unit], opened)
             if mine is not None:
                 intents.extend((number, intent) for _, intent in opened)
             alone.extend(mine or [(False, refusal)])
         return alone
 
     def _try(
-        self, batch: Sequence[Unit], intents: list[tuple[int, Intent]]
+        self, batch: list[Unit], intents: list[tuple[int, Intent]], *, joined: bool = False
     ) -> tuple[list[Outcome] | None, BaseException | None]:
         """Run the batch in one transaction, once more after a lost connection; its outcomes or the error."""
         for last in (False, True):
@@ -183,7 +204,7 @@ class Writer:
             outcomes: list[Outcome] = []
             intents.clear()
             try:
-                self._transact(batch, name, outcomes, intents)
+                self._transact(batch, name, outcomes, intents, joined=joined)
             except DBAPIError as error:
                 ours = in_our_words(error)
                 if not error.connection_invalidated or not self._names_batches:
@@ -202,34 +223,65 @@ class Writer:
         raise AssertionError("unreachable")
 
     def _transact(
-        self, batch: Sequence[Unit], name: str, outcomes: list[Outcome], intents: list[tuple[int, Intent]]
+        self,
+        batch: list[Unit],
+        name: str,
+        outcomes: list[Outcome],
+        intents: list[tuple[int, Intent]],
+        *,
+        joined: bool = False,
     ) -> None:
+        """Run the batch in one transaction; with `joined`, units that arrive while nobody waits for it are added."""
         connection = self._connected()
         raw: Any = connection.connection.dbapi_connection
         if getattr(raw, "in_transaction", False):  # SQLite: a COMMIT that fails may leave its transaction open
             raw.rollback()
         with connection.begin():
             work = Work(connection, self.site)
-            work.load([key for unit in batch for key in unit.keys])
-            for number, unit in enumerate(batch):
-                before = work.writes
-                try:
-                    outcomes.append((True, unit.run(work)))
-                except AllclearError as refusal:
-                    if work.writes != before:
-                        raise
-                    outcomes.append((False, refusal))
-                intents.extend((number, intent) for intent in work.intents)
-                work.intents.clear()
-            work.flush()
-            if self._names_batches and work.writes:
-                mark = update(worker).where(worker.c.owner == self.site.owner)
-                connection.execute(mark.values(last_batch=name, seen_at=work.now))
-            early = [pair for pair in zip(batch, outcomes, strict=True) if pair[0].early and pair[1][0]]
-            self._ahead = self._ahead or bool(early)
-            _answer(early)
+            until = time.monotonic() + WAIT_SECONDS
+            while True:
+                ran = self._run(work, batch[len(outcomes) :], outcomes, intents)
+                waits = joined and len(batch) < BATCH_UNITS and all(u.can_wait and o[0] for u, o in ran)
+                work.flush(*(() if waits else self._mark(work, name)))
+                early = [pair for pair in ran if pair[0].early and pair[1][0]]
+                self._ahead = self._ahead or bool(early)
+                _answer(early)
+                if not waits:
+                    break
+                more = self._join(until)
+                if not more:
+                    work.flush(*self._mark(work, name))
+                    break
+                self.tally.units += len(more)
+                batch.extend(more)
+                work.look_again()
         self._ahead = False
         self.tally.commits += 1
+
+    @staticmethod
+    def _run(
+        work: Work, units: Sequence[Unit], outcomes: list[Outcome], intents: list[tuple[int, Intent]]
+    ) -> list[tuple[Unit, Outcome]]:
+        """Run units one after another, adding their outcomes and intents; each with its outcome."""
+        work.load([key for unit in units for key in unit.keys])
+        first = len(outcomes)
+        for unit in units:
+            before, number = work.writes, len(outcomes)
+            try:
+                outcomes.append((True, unit.run(work)))
+            except AllclearError as refusal:
+                if work.writes != before:
+                    raise
+                outcomes.append((False, refusal))
+            intents.extend((number, intent) for intent in work.intents)
+            work.intents.clear()
+        return list(zip(units, outcomes[first:], strict=True))
+
+    def _mark(self, work: Work, name: str) -> tuple[Call, ...]:
+        """What names the batch in the database, so that a new connection can tell whether it was committed."""
+        if not self._names_batches or not work.writes:
+            return ()
+        return (Call(NAME_BATCH, (name, work.now, self.site.owner)),)
 
     # ---- the connection ---------------------------------------------------------------------------------------------
 

@@ -150,23 +150,23 @@ def install(boundaries: Boundaries, systems: Systems) -> None:
         setattr(systems.ledger, name, boundaries.wrap(getattr(systems.ledger, name), name))
     writer = systems.ledger._writer
     assert writer is not None
-    log_intents, opening = writer.hooks.log_intents, [False]
+    log_intents, transact, under_way = writer.hooks.log_intents, writer._transact, list[Any]()
 
     def logged(intents: Any) -> None:
         boundaries.passed_in_thread("intent committed, not yet in intents.log")
         log_intents(intents)
         boundaries.passed_in_thread("intent in intents.log, not yet answered")
 
-    def executes(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        opening[0] = opening[0] or statement.startswith("INSERT INTO attempt")
+    def transacts(batch: Any, name: str, outcomes: Any, intents: Any) -> None:
+        under_way[:] = [intents]
+        transact(batch, name, outcomes, intents)
 
     def commits(_connection: Any) -> None:
-        if opening[0]:
-            opening[0] = False
+        if under_way and under_way.pop():
             boundaries.passed_in_thread("at the COMMIT of an intent")
 
     writer.hooks.log_intents = logged
-    event.listen(writer.engine, "before_cursor_execute", executes)
+    writer._transact = transacts  # type: ignore[method-assign]
     event.listen(writer.engine, "commit", commits)
 
 

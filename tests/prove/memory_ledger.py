@@ -8,6 +8,8 @@ and the real one on SQLite with the same calls; `tests.prove.product_ledger` run
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from recovery.errors import LedgerConflict, LedgerUnavailable, RefusedError
+from recovery.ledger.ledger import RECORDS_ONLY
 from recovery.ledger.rows import ActionRow, ActionSpec, Caps, ItemRow, StreamEvent
 from recovery.ledger.schema import LEGAL_MOVES
 from recovery.model import (
@@ -119,7 +122,7 @@ class Store:
 
     database: Database = field(default_factory=Database)
     epoch: int = 0
-    intents: list[tuple[str, int, float, float]] = field(default_factory=list)
+    intents: list[tuple[str, int, float, float, str]] = field(default_factory=list)
     dead: set[str] = field(default_factory=set)
     down: str = ""
     number: int = 0
@@ -155,7 +158,9 @@ class MemoryLedger:
         self.store, self.owner, self.clock, self.strike = store, owner, clock, strike
         self.passed, self.wall = passed, time or clock.monotonic
         self._seen_epoch = -1
-        self._intents: list[tuple[str, int, float, float]] = []
+        self._intents: list[tuple[str, int, float, float, str]] = []
+        self._owed: list[Callable[[], object]] = []  # answered, not committed
+        self._trying = False
 
     # ---- transactions
 
@@ -173,8 +178,7 @@ class MemoryLedger:
         await TURN
         if self.store.down:
             raise LedgerUnavailable(self.store.down)
-        if self._seen_epoch != self.store.epoch:
-            self._inspect()
+        self._pay()
         struck = self.strike() if self.strike is not None else ""
         if struck == "lost":
             raise LedgerUnavailable("the connection broke before the commit")
@@ -190,7 +194,52 @@ class MemoryLedger:
             raise LedgerUnavailable("the connection broke in the commit")
         return value
 
+    async def _write_early(self, unit: Callable[[], T], *keys: str) -> T:
+        """Answer what the unit will record of these actions, and commit it a step later; "unsure": owe it."""
+        name = unit.__qualname__.split(".")[1]
+        self.passed(f"before {name}")
+        await TURN
+        if self.store.down:
+            raise LedgerUnavailable(self.store.down)
+        self._pay()
+        struck = self.strike() if self.strike is not None else ""
+        if struck == "lost":
+            raise LedgerUnavailable("the connection broke before it was answered")
+        value = self._tried(unit, keys)
+        self._owed.append(unit)
+        if not struck:
+            asyncio.get_running_loop().call_soon(self._commit_owed, name)
+        return value
+
+    def _tried(self, unit: Callable[[], T], keys: Sequence[str]) -> T:
+        """What the unit answers, leaving the database as it was."""
+        before = {key: copy.deepcopy(found) for key in keys if (found := self.db.actions.get(key)) is not None}
+        self._trying = True
+        try:
+            return unit()
+        finally:
+            self._trying = False
+            for key in self.db.actions.keys() & set(keys) - before.keys():
+                del self.db.actions[key]
+            self.db.actions.update(before)
+
+    def _commit_owed(self, name: str) -> None:
+        if self._owed and not self.store.down:
+            self._pay()
+            self.passed(f"{name} committed")
+
+    def _pay(self) -> None:
+        """Look at a new database, then write what was answered, before anything else. Refused now, it is dropped."""
+        if self._seen_epoch != self.store.epoch:
+            self._inspect()
+        owed, self._owed = self._owed, []
+        for unit in owed:
+            with contextlib.suppress(LedgerConflict, RefusedError):
+                unit()
+
     async def _read(self, query: Callable[[], T]) -> T:
+        if self._owed and not self.store.down:
+            self._pay()
         value = query()
         self.passed("the ledger was read")
         await TURN
@@ -206,12 +255,12 @@ class MemoryLedger:
         lost = [i for i in self.store.intents if i[2] > db.accepted_until and (i[0], i[1]) not in known]
         if lost:
             reasons.append(f"{len(lost)} intents are not in the database")
-            for key, n, at, deadline in sorted(lost):
-                self._bring_back(key, n, at, deadline)
+            for intent in sorted(lost):
+                self._bring_back(*intent)
         if reasons:
             db.quarantine = "; ".join(reasons)
 
-    def _bring_back(self, key: str, n: int, at: float, deadline: float) -> None:
+    def _bring_back(self, key: str, n: int, at: float, deadline: float, owner: str) -> None:
         action = self.db.actions.get(key)
         if action is None:
             self.db.missing = tuple(sorted({*self.db.missing, f"{key}#{n}"}))
@@ -220,7 +269,7 @@ class MemoryLedger:
             return
         known = next((a for a in action.attempts if a.outcome is not AttemptOutcome.NOT_APPLIED), None)
         if known is None:
-            lost = Attempt(self._ref(), n, "lost", "", action.spec.recipients, at, deadline, AttemptOutcome.UNKNOWN)
+            lost = Attempt(self._ref(), n, owner, "", action.spec.recipients, at, deadline, AttemptOutcome.UNKNOWN)
             lost.closed_by = "lost"
             action.attempts.append(lost)
         else:
@@ -251,7 +300,7 @@ class MemoryLedger:
             setattr(action, name, value)
         action.state, action.note, action.updated_at = to, note, self.wall()
         action.seq += 1
-        if self.store.committed is not None:
+        if self.store.committed is not None and not self._trying:
             self.store.committed(self.owner, action)
 
     def _ours(self, key: str, fence: int, state: ActionState) -> Action:
@@ -389,7 +438,7 @@ class MemoryLedger:
                 self.db.actions[spec.key] = Action(spec, S.PLANNED, self.wall())
             return tuple(self._row(self.db.actions[spec.key]) for spec in specs)
 
-        return await self._write(unit)
+        return await self._write_early(unit, *(spec.key for spec in specs))
 
     async def action(self, key: str) -> ActionRow | None:
         def query() -> ActionRow | None:
@@ -498,7 +547,7 @@ class MemoryLedger:
         lease = max(action.lease_until or 0.0, deadline)
         self._move(action, S.IN_FLIGHT, f"attempt {n}: {request}", attempt_number=n, lease_until=lease, lane=lane)
         action.attempts.append(attempt)
-        self._intents.append((spec.key, n, self.wall(), deadline))
+        self._intents.append((spec.key, n, self.wall(), deadline, self.owner))
         return OpenAttempt(attempt.ref, spec.key, n, action.fence, started + send_within_seconds, deadline_seconds)
 
     def _blocks(self, action: Action) -> bool:
@@ -551,6 +600,8 @@ class MemoryLedger:
             last.outcome, last.closed_by = result.outcome, self.owner
             return self._row(action)
 
+        if result.outcome in RECORDS_ONLY:
+            return await self._write_early(unit, attempt.action_key)
         return await self._write(unit)
 
     @staticmethod
@@ -575,7 +626,7 @@ class MemoryLedger:
                 self._relabel(action, AttemptOutcome.APPLIED)
             return self._row(action)
 
-        return await self._write(unit)
+        return await self._write_early(unit, key)
 
     def _state(self, key: str, state: ActionState) -> Action:
         action = self._need(key)
