@@ -70,6 +70,7 @@ async def test_a_newer_ledger_is_not_touched(ledger: Ledger, url: str, state_dir
 
 async def test_a_reader_changes_nothing_and_needs_a_ledger(ledger: Ledger, url: str, state_dir: Path) -> None:
     await ledger.ensure([spec()])
+    await ledger.flush()
     async with await Ledger.open(url, state_dir, read_only=True) as reader:
         assert await reader.action("KEY1") is not None
         with pytest.raises(LedgerUnavailable, match="reading only"):

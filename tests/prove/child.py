@@ -157,9 +157,9 @@ def install(boundaries: Boundaries, systems: Systems) -> None:
         log_intents(intents)
         boundaries.passed_in_thread("intent in intents.log, not yet answered")
 
-    def transacts(batch: Any, name: str, outcomes: Any, intents: Any) -> None:
+    def transacts(batch: Any, name: str, outcomes: Any, intents: Any, **how: Any) -> None:
         under_way[:] = [intents]
-        transact(batch, name, outcomes, intents)
+        transact(batch, name, outcomes, intents, **how)
 
     def commits(_connection: Any) -> None:
         if under_way and under_way.pop():
