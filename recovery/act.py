@@ -37,6 +37,7 @@ MOST_ROUNDS = 40
 MOST_REFUSED_IN_A_ROW = 3
 OLDEST_CHECK_SECONDS = 30.0  # a process paused in or after its last check must check again (reliability.md, 3.2)
 CLOCK_TOLERANCE_SECONDS = 60.0  # a copy is armed by the wall clock, so one that was set meanwhile is not trusted
+NO_REST = "it did not come to rest"
 IT_HAPPENED = "it happened"
 IT_DID_NOT = "it did not happen"
 
@@ -139,7 +140,7 @@ class Runner:
                 continue  # another runner moved it first: what it became is read, and nothing is assumed
         raise Ended(
             ItemOutcome.HELD,
-            "it did not come to rest",
+            NO_REST,
             Question(f"{effect.request}: someone else keeps moving this action. Look at `allclear explain`.", "wait"),
         )
 

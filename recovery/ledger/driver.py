@@ -34,11 +34,18 @@ def send(connection: Connection, calls: Sequence[Call]) -> list[Any]:
     """
     driver: Any = connection.connection.driver_connection
     pipeline = driver.pipeline() if connection.dialect.name == "postgresql" else contextlib.nullcontext()
+    failure: Exception | None = None
+    cursors: list[Any] = []
     try:
         with pipeline:
-            cursors = [driver.execute(call.sql, call.parameters) for call in calls]
+            try:
+                cursors += [driver.execute(call.sql, call.parameters) for call in calls]
+            except connection.dialect.loaded_dbapi.Error as error:
+                failure = error  # caught inside, because psycopg logs a warning when it leaves the block
     except connection.dialect.loaded_dbapi.Error as error:
-        raise _as_sqlalchemy_raises(connection, error) from error
+        failure = failure or error
+    if failure is not None:
+        raise _as_sqlalchemy_raises(connection, failure) from failure
     if any(call.meets not in {None, cursor.rowcount} for call, cursor in zip(calls, cursors, strict=True)):
         raise LedgerConflict("someone else moved the record first", "read it again and decide anew")
     return cursors

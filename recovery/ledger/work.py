@@ -72,7 +72,10 @@ class Site:
 
 @dataclass(slots=True)
 class Work:
-    """One open transaction. Made by the writer, used by units, thrown away at commit or rollback."""
+    """One open transaction. Made by the writer, used by units, thrown away at commit or rollback.
+
+    `spoiled`: what earlier units gathered was refused, in whichever unit that came out, so it must be rolled back.
+    """
 
     connection: Connection
     site: Site
@@ -80,6 +83,7 @@ class Work:
     rows: dict[str, Record] = field(default_factory=dict)
     intents: list[Intent] = field(default_factory=list)
     writes: int = 0
+    spoiled: bool = False
     _absent: set[str] = field(default_factory=set)
     _new: list[Record] = field(default_factory=list)
     _moves: list[Record] = field(default_factory=list)
@@ -249,7 +253,11 @@ class Work:
             return
         for _, rows in self._gathered():
             rows.clear()
-        send(self.connection, (*calls, *more))
+        try:
+            send(self.connection, (*calls, *more))
+        except LedgerConflict:
+            self.spoiled = True
+            raise
 
     def _gathered(self) -> list[tuple[Bulk, list[Record]]]:
         """In the order in which they must be sent."""

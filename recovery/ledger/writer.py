@@ -270,7 +270,7 @@ class Writer:
             try:
                 outcomes.append((True, unit.run(work)))
             except AllclearError as refusal:
-                if work.writes != before:
+                if work.writes != before or work.spoiled:
                     raise
                 outcomes.append((False, refusal))
             intents.extend((number, intent) for intent in work.intents)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import func, insert, select
 
 from recovery.errors import LedgerConflict, LedgerUnavailable, RefusedError
 from recovery.ledger.ledger import Ledger
-from recovery.ledger.schema import action_event
+from recovery.ledger.schema import action, action_event
 from recovery.ledger.work import Work
 from recovery.model import ActionKind, ActionState, Exchange
 from tests.ledger.makers import APPLIED, NOW, opened, release, spec
@@ -78,6 +78,27 @@ async def test_a_record_that_changed_after_it_was_read_is_not_overwritten(ledger
     with pytest.raises(LedgerConflict, match="someone else moved"):
         await ledger._write(from_an_old_look)
     assert (await ledger.counts()) | {"actions_planned": 2} == await ledger.counts()
+
+
+async def test_a_record_that_is_refused_when_another_unit_reads_is_not_taken_for_its_refusal(ledger: Ledger) -> None:
+    await ledger.ensure([spec("K1"), spec("K2")])
+
+    def from_an_old_look(work: Work) -> None:
+        row = work.need("K1")
+        row["fence"] += 1
+        work.move(row, ActionState.SKIPPED, "as I remember it")
+
+    def reads(work: Work) -> int:  # what the unit before it gathered is sent first
+        return int(work.execute(select(func.count()).select_from(action)).scalar_one())
+
+    done = await asyncio.gather(
+        ledger._write(from_an_old_look), ledger._write(reads), ledger.claim("K2", 60), return_exceptions=True
+    )
+    assert isinstance(done[0], LedgerConflict)
+    assert done[1] == 2
+    counts = await ledger.counts()
+    assert (counts["actions_claimed"], counts["actions_planned"]) == (1, 1)
+    assert await ledger.verify() == ()
 
 
 async def test_moves_of_one_action_in_one_batch_keep_their_order(ledger: Ledger) -> None:

@@ -58,8 +58,8 @@ class Crew:
     def man(self, place: int) -> None:
         """Put somebody at this place, who goes on a little before where the last one was killed."""
         done = self.given.get(place, 0)
-        while self.far.effects[self.key(place, done)]:
-            done += 1
+        # Not up to the first without an effect: one that is held for ever would keep the whole place there.
+        done = max((n for n in range(done, done + AHEAD) if self.far.effects[self.key(place, n)]), default=done)
         self.given[place] = done
         first = max(0, done - 10)
         self.at_work[place] = self.start(self.shift([self.key(place, n) for n in range(first, done + AHEAD)]))
@@ -116,8 +116,11 @@ class Crew:
         return sorted(begun | ahead)
 
     async def finish(self, keys: Sequence[str], seconds: float = 120) -> dict[str, str]:
-        """Let a last crew bring each of these keys to its end; how each ended."""
-        parts = [self.shift(keys[n :: self.size], at_once=32) for n in range(self.size)]
+        """Let a last crew bring each of these keys to its end, each its own accounts; how each ended."""
+        shares: list[list[str]] = [[] for _ in range(self.size)]
+        for key in keys:
+            shares[int(key.partition("/")[0].removeprefix("acct")) % self.size].append(key)
+        parts = [self.shift(share, at_once=16) for share in shares]
         children = [self.start(part) for part in parts]
         for child in children:
             await asyncio.to_thread(child.join, seconds)

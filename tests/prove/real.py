@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import multiprocessing
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -22,7 +21,6 @@ from sandbox.story import Account, Story
 from tests.prove.child import RESUMED, Task, run_child
 from tests.recovery.stage import PLAYBOOK, Night, night, policy_text, stage
 
-WHOLE = bool(os.environ.get("ALLCLEAR_PROVE"))
 ZONE = "America/New_York"
 PRELOAD = [
     "tests.prove.child", "tests.prove.worker", "recovery.ledger.ledger", "sqlalchemy.dialects.sqlite.pysqlite",

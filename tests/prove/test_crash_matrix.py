@@ -1,8 +1,9 @@
 """Real processes, real kill -9, at every boundary of every recipe, with replies that were lost or landed late.
 
-In `make test` a part of the boundaries, with the fates of the writes taking turns. In `make prove` every boundary with
-every fate, twice: several runs in one process that is killed when each stands at its boundary, going on with the plan
-that was interrupted; and each in a process of its own that is killed at the instruction, going on with a new plan.
+In `make test` a part of the boundaries, with the fates of the writes taking turns; in CI every boundary with every fate
+once; in `make prove` twice: several runs in one process that is killed when each stands at its boundary, going on with
+the plan that was interrupted; and each in a process of its own that is killed at the instruction, going on with a new
+plan.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ import pytest
 
 from sandbox.world import Fault
 from tests.prove.child import PLANNED_ANEW, RESUMED
-from tests.prove.real import KINDS, LATE_SECONDS, WHOLE, Case, cut_and_rest, forked, houses, judged, run
+from tests.prove.columns import LONG, amount, patience
+from tests.prove.real import KINDS, LATE_SECONDS, Case, cut_and_rest, forked, houses, judged, run
 
 FATES = ("applied", "not applied", "applied late")
 AT_ONCE = 16  # also for the connections of a PostgreSQL server: three a run
-EVERY = 16  # of the boundaries x fates, each way of going on
+EVERY = amount(16, 2, 1)  # of the boundaries x fates, each of two ways of going on
+ALONE = amount(80, 80, 1)  # of them, in a process of its own
 WRITES = (
     ("pro2", "v1:campaign_status"), ("pro2", "campaign_copy"), ("pro2", "campaign_edit"), ("dashboard", "reprocess"),
     ("dashboard", "run_now"), ("dashboard", "import"), ("dashboard", "repeat"), ("pro2", "contact_tag_add"),
@@ -133,16 +136,16 @@ async def all_of(
     assert not failures, failures[:5]
 
 
-@pytest.mark.timeout(0 if WHOLE else 300)
+@pytest.mark.timeout(patience(300))
 async def test_a_run_killed_at_any_boundary_is_finished_once_by_the_next(tmp_path: Path, capsys) -> None:
     points = await boundaries(tmp_path / "probe")
     totals = Totals()
-    if WHOLE:
+    if LONG:
         await all_of(tmp_path / "together", points, totals, RESUMED)
         await all_of(tmp_path / "alone", points, totals, PLANNED_ANEW, alone=True)
     else:
         await all_of(tmp_path / "resumed", turns(points, EVERY), totals, RESUMED)
         await all_of(tmp_path / "anew", turns(points, EVERY, 1), totals, PLANNED_ANEW)
-        await all_of(tmp_path / "alone", turns(points, 5 * EVERY, 5), totals, PLANNED_ANEW, alone=True)
+        await all_of(tmp_path / "alone", turns(points, ALONE, 5), totals, PLANNED_ANEW, alone=True)
     with capsys.disabled():
         sys.stdout.write(totals.line("SQLite", Counter(p.kind for p in points)) + "\n")

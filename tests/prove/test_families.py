@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
+from tests.prove.columns import amount
 from tests.prove.families import FAMILIES, duels, late_originals, points_of
 from tests.prove.runs import run_cases, run_many
 from tests.prove.trouble import draw_liveness, draw_strong
 
 STILL = 2500
-DUELS = 10_000 if os.environ.get("ALLCLEAR_PROVE") else 200
+DUELS = amount(200, 200, 10_000)
 NAMED = frozenset({
     "before begin", "begin committed", "begin in the second record", "before the first byte of schedule",
     "reply to schedule", "before settle", "settle committed", "before confirm", "confirm committed", "before elect",

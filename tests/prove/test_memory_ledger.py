@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import tempfile
 from collections.abc import Coroutine
 from datetime import datetime, timedelta
@@ -19,11 +18,12 @@ from recovery.errors import AllclearError
 from recovery.ledger.ledger import Ledger
 from recovery.ledger.rows import ActionRow, ActionSpec, Caps
 from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, Question, WriteResult
+from tests.prove.columns import amount
 from tests.prove.kernel import START
 from tests.prove.memory_ledger import MemoryLedger, Store
 from tests.prove.product_ledger import MEMORY
 
-EXAMPLES = 500 if os.environ.get("ALLCLEAR_PROVE") else 20
+EXAMPLES = amount(20, 20, 500)
 SPECS = {
     "COPY": ActionSpec("COPY", "slot 7", "acme", ActionKind.COPY, Harm.H0, "7"),
     "SEND": ActionSpec("SEND", "slot 7", "acme", ActionKind.RELEASE, Harm.H3, "101", recipients=60),

@@ -18,24 +18,25 @@ import pytest
 from recovery.policy import Waits
 from tests.ledger.conftest import new_database
 from tests.prove.child import run_child
+from tests.prove.columns import amount, patience
 from tests.prove.crew import Crew, tally, unsettled, wrong
 from tests.prove.far import SETTLE_SECONDS, far_end, journalled
-from tests.prove.real import KINDS, WHOLE, forked, houses, judged, run
+from tests.prove.real import KINDS, forked, houses, judged, run
 from tests.prove.worker import POINTS, POLICY
 
 LEASE = 0.4
-PAUSES = (0.2, 0.6, 1.2) if WHOLE else (0.6,)
-TIMES = 10 if WHOLE else 1
+PAUSES = amount((0.6,), (0.2, 0.6, 1.2), (0.2, 0.6, 1.2))
+TIMES = amount(1, 2, 10)
 HURRIED = replace(
     POLICY, waits=Waits(poll=0.02, settle=SETTLE_SECONDS, lease=LEASE, send_within=0.3, write_deadline=LEASE)
 )
 PEOPLE = ("Dana Reyes", "Sam Okafor", "the scheduler")
-ROUNDS = 40 if WHOLE else 1
+ROUNDS = amount(1, 8, 40)
 BARRIER_SECONDS = 60
 
 
-@pytest.mark.timeout(0 if WHOLE else 120)
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"] if WHOLE else ["sqlite"])
+@pytest.mark.timeout(patience(120))
+@pytest.mark.parametrize("engine", amount(["sqlite"], ["sqlite", "postgresql"], ["sqlite", "postgresql"]))
 async def test_a_process_stopped_for_longer_than_its_lease_does_no_harm(
     tmp_path: Path, request: pytest.FixtureRequest, engine: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -65,7 +66,7 @@ async def test_a_process_stopped_for_longer_than_its_lease_does_no_harm(
     assert effects.total() > len(met) // 2
 
 
-@pytest.mark.timeout(0 if WHOLE else 120)
+@pytest.mark.timeout(patience(120))
 async def test_two_engineers_and_the_scheduler_start_the_same_recovery_at_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

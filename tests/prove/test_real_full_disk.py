@@ -18,13 +18,16 @@ from pathlib import Path
 import pytest
 
 from recovery.ledger.ledger import Ledger
+from tests.prove.columns import amount, patience
 from tests.prove.crew import wrong
 from tests.prove.far import far_end, journalled
-from tests.prove.real import WHOLE, forked
+from tests.prove.real import forked
 from tests.prove.worker import Shift, run_levels
 
-PAGES = range(0, 640) if WHOLE else range(0, 40)
-BYTES = range(0, 360 * 1366, 1366) if WHOLE else range(0, 20 * 8195, 8195)  # no multiple of a page or of a log frame
+PAGES = amount(range(40), range(40), range(640))
+BYTES = amount(
+    range(0, 20 * 8195, 8195), range(0, 20 * 8195, 8195), range(0, 360 * 1366, 1366)
+)  # no multiple of a page or of a log frame
 KEYS = 20
 SIDE_BY_SIDE = 20
 
@@ -56,7 +59,7 @@ def level(template: Path, number: int, full: str) -> Shift:
     return Shift(url, folder / "state", template.parent, keys, folder / "told.json", full=full)
 
 
-@pytest.mark.timeout(0 if WHOLE else 120)
+@pytest.mark.timeout(patience(120))
 async def test_nothing_leaves_without_a_durable_intent_when_the_disk_has_no_room(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.prove.child import BY_ENVIRONMENT, BY_FILE, BY_ROW
-from tests.prove.real import WHOLE, Case, forked, houses, judged, run
+from tests.prove.columns import amount, patience
+from tests.prove.real import Case, forked, houses, judged, run
 from tests.prove.test_crash_matrix import AT_ONCE, Point, boundaries, turns
 
-EVERY = {BY_FILE: 1, BY_ROW: 1, BY_ENVIRONMENT: 1} if WHOLE else {BY_FILE: 16, BY_ROW: 16, BY_ENVIRONMENT: 60}
-TIMES = 10 if WHOLE else 1
+EVERY = {way: amount(n, n // 4, 1) for way, n in {BY_FILE: 16, BY_ROW: 16, BY_ENVIRONMENT: 60}.items()}
+TIMES = amount(1, 1, 10)
 
 
 def writes_after(case: Case, thrown_at: int) -> int:
@@ -39,7 +40,7 @@ async def throw(folder: Path, points: list[Point], by: str) -> tuple[int, Counte
     return len(cases), after
 
 
-@pytest.mark.timeout(0 if WHOLE else 120)
+@pytest.mark.timeout(patience(120))
 async def test_after_the_switch_is_thrown_at_most_one_more_write_leaves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from tests.ledger.conftest import new_database
+from tests.prove.columns import amount, patience
 from tests.prove.crew import Crew, tally, unsettled, wrong
 from tests.prove.far import far_end, journalled
-from tests.prove.real import WHOLE
 
-KILLS = 10_000 if WHOLE else 30
+KILLS = amount(30, 300, 10_000)
 ROUND = 500  # a ledger and a remote for each so many kills, so that the last pass stays short
 SEED = 7
 
 
-@pytest.mark.timeout(0 if WHOLE else 120)
+@pytest.mark.timeout(patience(120))
 async def test_workers_killed_at_random_do_nothing_twice_and_lose_nothing(
     tmp_path: Path, postgres: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

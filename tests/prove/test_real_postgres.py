@@ -1,4 +1,4 @@
-"""The crash matrix on PostgreSQL: a part in `make test`, everything in `make prove`."""
+"""The crash matrix on PostgreSQL: a part in `make test`, a third in CI, everything in `make prove`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pytest
 from recovery.ledger.ledger import Ledger
 from tests.ledger.conftest import new_database
 from tests.prove.child import PLANNED_ANEW, RESUMED
-from tests.prove.real import WHOLE
+from tests.prove.columns import LONG, amount, patience
 from tests.prove.test_crash_matrix import Totals, all_of, boundaries, turns
 
-EVERY = 60
+EVERY = amount(60, 6, 1)  # of the boundaries x fates, each of two ways of going on
 
 
 @pytest.fixture
@@ -40,13 +40,13 @@ async def fresh(postgres: object, tmp_path: Path) -> Callable[[], str]:
     return make
 
 
-@pytest.mark.timeout(0 if WHOLE else 300)
+@pytest.mark.timeout(patience(300))
 async def test_a_run_killed_at_any_boundary_is_finished_once_by_the_next(
     tmp_path: Path, fresh: Callable[[], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     points = await boundaries(tmp_path / "probe", fresh)
     totals = Totals()
-    if WHOLE:
+    if LONG:
         await all_of(tmp_path / "all", points, totals, RESUMED, fresh)
     else:
         await all_of(tmp_path / "resumed", turns(points, EVERY), totals, RESUMED, fresh)

@@ -25,13 +25,13 @@ import pytest
 
 from recovery.ledger.ledger import Ledger
 from tests.ledger.conftest import new_database
+from tests.prove.columns import LONG, amount, patience
 from tests.prove.crew import Crew, unsettled, wrong
 from tests.prove.far import SETTLE_SECONDS, far_end, journalled
-from tests.prove.real import WHOLE
 
-RESTARTS = 500 if WHOLE else 4
+RESTARTS = amount(4, 20, 500)
 ROUND = 20
-LOSE_EVERY = 10 if WHOLE else 4
+LOSE_EVERY = amount(4, 10, 10)
 START_SECONDS = 30
 EFFECTS_BETWEEN = 25
 SEED = 11
@@ -136,7 +136,7 @@ async def a_round(server: Server, folder: Path, seed: int, restarts: range) -> C
         crew = Crew(new_database(server.embedded), folder, far)
         for number in restarts:
             await more_effects(crew, EFFECTS_BETWEEN)
-            kill, lose = draw.random() < 0.5 if WHOLE else bool(number % 2), (number + 1) % LOSE_EVERY == 0
+            kill, lose = draw.random() < 0.5 if LONG else bool(number % 2), (number + 1) % LOSE_EVERY == 0
             remember = (number + 2) % LOSE_EVERY == 0
             await asyncio.to_thread(restart, server, kill=kill, lose=lose, remember=remember)
             happened["kill -9" if kill else "immediate"] += 1
@@ -154,7 +154,7 @@ async def a_round(server: Server, folder: Path, seed: int, restarts: range) -> C
     return happened
 
 
-@pytest.mark.timeout(0 if WHOLE else 120)
+@pytest.mark.timeout(patience(120))
 async def test_a_server_restarted_under_load_costs_nothing_and_a_lost_tail_stops_everything(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.prove import oracle
+from tests.prove.columns import amount, patience
 from tests.prove.oracle import Story
 from tests.prove.product_ledger import ProductPlay
 from tests.prove.runs import regressions, run_many, run_seeds
 
-SCHEDULES = int(os.environ.get("ALLCLEAR_SCHEDULES", "20000"))
+SCHEDULES = int(os.environ.get("ALLCLEAR_SCHEDULES", amount(20_000, 50_000, 50_000)))
 ON_THE_PRODUCTS_LEDGER = 100
-MOST_SECONDS = 25.0
+MOST_SECONDS = amount(25.0, None, None)
 ROOT = Path(__file__).parents[2]
 
 
@@ -30,7 +31,7 @@ def test_seeds_that_once_failed_hold() -> None:
     assert not total.failures, "\n\n".join(total.failures)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(patience(600))
 @pytest.mark.requirement("R001.12", "R001.13", "R001.14")
 def test_random_schedules_keep_the_promise() -> None:
     total = run_many(SCHEDULES, seconds=MOST_SECONDS)
@@ -40,7 +41,7 @@ def test_random_schedules_keep_the_promise() -> None:
     assert total.twice > 0
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(patience(600))
 def test_random_schedules_on_the_products_own_statements_keep_the_promise() -> None:
     total = run_many(ON_THE_PRODUCTS_LEDGER, kind=ProductPlay, seconds=MOST_SECONDS)
     assert not total.failures, "\n\n".join(total.failures[:5])

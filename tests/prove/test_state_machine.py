@@ -8,7 +8,6 @@ that are not proven to have had no effect. `ALLCLEAR_PROVE` chooses the long pro
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -22,11 +21,11 @@ from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger import records
 from recovery.ledger.rows import ActionSpec, Caps
 from recovery.model import ActionKind, ActionState, AttemptOutcome, Harm, OpenAttempt, Question, WriteResult
+from tests.prove.columns import amount, patience
 from tests.prove.product_ledger import Disk, ProductLedger
 from tests.prove.test_memory_ledger import ManualClock
 
-LONG = bool(os.environ.get("ALLCLEAR_PROVE"))
-EXAMPLES, STEPS = (20_000, 60) if LONG else (500, 20)
+EXAMPLES, STEPS = amount((500, 20), (500, 20), (20_000, 60))
 LEASE, DEADLINE, MOST_RELEASES = 60.0, 20.0, 1
 S, O = ActionState, AttemptOutcome  # noqa: E741 # two words that stand in every line
 OVER = {S.CONFIRMED, S.SKIPPED, S.CANCELLED}
@@ -411,7 +410,7 @@ class Two(RuleBasedStateMachine):
         assert max(unproven.values(), default=0) <= 1
 
 
-@pytest.mark.timeout(0 if LONG else 300)
+@pytest.mark.timeout(patience(300))
 def test_the_ledger_moves_as_the_reference_model_says() -> None:
     Two.clock, Two.disk = ManualClock(), Disk()
     Two.ledgers = [Two.worker(), Two.worker()]

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recovery.act import Effect, Ended, Look, Runner
+from recovery.act import NO_REST, Effect, Ended, Look, Runner
 from recovery.errors import LedgerConflict, LedgerError, LedgerUnavailable
 from recovery.gate import Allow, Ruling
 from recovery.ledger.ledger import Ledger
@@ -29,7 +29,7 @@ MANY = 10**9
 POLICY = Policy(
     (),
     Waits(poll=0.02, settle=SETTLE_SECONDS, lease=2.0, send_within=1.0, write_deadline=1.0),
-    Limits(MANY, MANY, MANY, max_unknowns_in_a_row=MANY),
+    Limits(MANY, MANY, MANY, max_unknowns_in_a_row=MANY, mails_per_person_a_day=MANY),
 )
 KINDS = ((ActionKind.COPY, Harm.H0), (ActionKind.RUN_NOW, Harm.H3), (ActionKind.RELEASE, Harm.H3))
 
@@ -143,7 +143,7 @@ class Worker:
                 await self.runner.perform(self.effect(key))
                 return "confirmed"
             except Ended as ended:
-                text = ended.question.text if ended.question else ended.reason
+                text = ended.question.text if ended.question and ended.reason != NO_REST else ended.reason
                 return f"{ended.outcome.value}: {text}"
             except LedgerConflict:
                 await self.runner.clock.sleep(0.02)
@@ -193,8 +193,10 @@ async def work(shift: Shift, each: Any = None) -> dict[str, str]:
             async with room:
                 return await worker.do(key)
 
-        told = await asyncio.gather(*(one(key) for key in shift.keys))
-    return dict(zip(shift.keys, told, strict=True))
+        told = dict[str, str]()
+        while left := [key for key in shift.keys if NO_REST in told.get(key, NO_REST)]:
+            told |= zip(left, await asyncio.gather(*map(one, left)), strict=True)
+    return told
 
 
 async def _meet(worker: Worker, number: int, key: str, shift: Shift, each: Any) -> str:
