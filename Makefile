@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test lint types check prove bench bench-full server down clean
+.PHONY: install demo test lint types check column prove bench bench-full server down clean
 
 install: $(READY)
 
@@ -25,8 +25,14 @@ demo: install
 # servers and browsers are waited for.
 ROOM := $(shell [ "$$(df -k --output=avail /dev/shm 2> /dev/null | tail -1)" -gt 4000000 ] 2> /dev/null && echo TMPDIR=/dev/shm)
 
+PROOFS := $(addprefix tests/prove/test_,$(addsuffix .py,crash_matrix real_postgres simulator real_kills crash_and_fault real_restarts real_duels real_kill_switch))
+
 test: install
 	$(ROOM) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+
+# The proofs of docs/reliability.md at the size that CI runs (`make test` runs a part of them): some minutes.
+column: install
+	ALLCLEAR_PROVE=ci $(ROOM) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(PROOFS)
 
 lint: install
 	$(BIN)/ruff check .

@@ -44,6 +44,9 @@ SENTENCES = (
     ),
 )
 
+# In a message of the driver; "no such file" of a socket whose server is down is none of them.
+FAULTS_OF_OURS = ("no such table", "no such column", "no such function", "syntax error", "has no column")
+
 
 def database_url(url: str) -> URL:
     """The SQLAlchemy URL of "sqlite:///path" or "postgresql://..."; ConfigError (not echoing it) for any other."""
@@ -145,6 +148,6 @@ def _is_operational(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state == "25006":  # read_only_sql_transaction, which drivers count as an internal error
         return True
-    if any(words in str(error.orig).lower() for words in ("no such", "syntax error", "has no column")):
+    if any(words in str(error.orig).lower() for words in FAULTS_OF_OURS):
         return False
     return isinstance(error, (OperationalError, InterfaceError)) or type(error.orig) is sqlite3.DatabaseError

@@ -77,6 +77,13 @@ async def test_a_reader_changes_nothing_and_needs_a_ledger(ledger: Ledger, url: 
             await reader.claim("KEY1", 60)
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+async def test_a_server_that_is_down_behind_a_socket_file_is_told_in_words(tmp_path: Path, *, read_only: bool) -> None:
+    url = f"postgresql://allclear@/ledger?host={tmp_path}/nowhere"
+    with pytest.raises(LedgerUnavailable, match=r"cannot be used: .*No such file"):
+        await Ledger.open(url, tmp_path / "state", read_only=read_only)
+
+
 async def test_reading_where_there_is_no_ledger_creates_none(tmp_path: Path, postgres: object) -> None:
     with pytest.raises(LedgerUnavailable, match="cannot be opened"):
         await Ledger.open(sqlite_url(tmp_path), tmp_path / "state", read_only=True)
