@@ -143,6 +143,11 @@ class Work:
         """Read clock and gate again: this transaction has been waiting."""
         self._clock, self._gate, self.started = None, None, self.site.monotonic()
 
+    @property
+    def asks_the_database(self) -> bool:
+        """Whether what is gathered may be refused by the database alone: a new action, as a slot's second release."""
+        return bool(self._new)
+
     # ---- statements -------------------------------------------------------------------------------------------------
 
     def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -162,7 +167,6 @@ class Work:
         missing = sorted(set(keys) - self.rows.keys() - self._absent)
         if not missing:
             return
-        self.flush()
         named = Call(LOAD_POSTGRESQL, (missing,)) if self.on_postgresql else Call(LOAD_SQLITE, (encode_json(missing),))
         # Behind the locks, for which this may have to wait: a clock and a gate that were read before would be old.
         looking = (self._looking,) if self._clock is None or self._gate is None else ()

@@ -242,7 +242,8 @@ class Writer:
             while True:
                 ran = self._run(work, batch[len(outcomes) :], outcomes, intents)
                 waits = joined and len(batch) < BATCH_UNITS and all(u.can_wait and o[0] for u, o in ran)
-                work.flush(*(() if waits else self._mark(work, name)))
+                if not waits or work.asks_the_database:
+                    work.flush(*(() if waits else self._mark(work, name)))
                 early = [pair for pair in ran if pair[0].early and pair[1][0]]
                 self._ahead = self._ahead or bool(early)
                 _answer(early)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -17,10 +18,12 @@ Sql = Callable[..., int]
 
 @pytest.fixture
 def sql(ledger: Ledger, url: str) -> Iterator[Sql]:
-    """Runs one statement in a transaction of its own, past the ledger; how many rows it touched."""
+    """Runs one statement in a transaction of its own, past the ledger, behind all that this has answered."""
     engine, reading = make_engines(database_url(url), read_only=False)
 
     def run(statement: str, **values: object) -> int:
+        while ledger._writer is not None and ledger._writer.is_ahead:
+            time.sleep(0.001)
         with engine.connect() as connection, connection.begin():
             return _run(connection, statement, values)
 
