@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from recovery.errors import AllclearError
+from recovery.errors import AllclearError, LedgerUnavailable
 from recovery.ledger.ledger import Ledger
 from recovery.ledger.rows import ActionRow, ActionSpec, Caps
-from recovery.model import ActionKind, AttemptOutcome, Harm, OpenAttempt, Question, WriteResult
+from recovery.model import ActionKind, ActionState, AttemptOutcome, Harm, OpenAttempt, Question, WriteResult
 from tests.prove.columns import amount
 from tests.prove.kernel import START
 from tests.prove.memory_ledger import MemoryLedger, Store
@@ -244,3 +244,22 @@ async def test_what_was_adopted_has_no_open_attempt_any_more(tmp_path: Path) -> 
         await ledger.ensure([SPECS["SEND"]])
         assert await ledger.begin("SEND", 60.0, "POST", send_within_seconds=5.0, deadline_seconds=30.0) is not None
         assert not (await ledger.adopt("SEND", "101", "found", "d")).attempt_open
+
+
+async def test_what_the_simulators_ledger_answers_early_dies_with_its_process() -> None:
+    store, clock = Store(), ManualClock()
+    first = MemoryLedger(store, "m0", clock)
+    (told,) = await first.ensure([SPECS["COPY"]])
+    assert told.state is ActionState.PLANNED
+    assert await MemoryLedger(store, "m1", clock).action("COPY") is None, "the first is killed before its next step"
+
+
+async def test_what_the_simulators_ledger_owes_is_written_before_its_next_intent() -> None:
+    store, clock, fates = Store(), ManualClock(), iter(["unsure", "", "lost"])
+    ledger = MemoryLedger(store, "m0", clock, lambda: next(fates))
+    await ledger.ensure([SPECS["COPY"]])
+    await asyncio.sleep(0)
+    assert not store.database.actions, "its commit failed"
+    assert await ledger.begin("COPY", 60.0, "POST", send_within_seconds=5.0, deadline_seconds=30.0) is not None
+    with pytest.raises(LedgerUnavailable):
+        await ledger.ensure([SPECS["UNDO"]])
