@@ -64,10 +64,17 @@ def read_quarantine(connection: Connection) -> Quarantine:
     return Quarantine(found["reason"], tuple(found["missing"]))
 
 
-def inspect_database(work: Work, state_dir: Path, intents: IntentsLog) -> None:
-    """Name a new database, register this worker, and start a quarantine when records may be lost."""
+def inspect_database(work: Work, state_dir: Path, intents: IntentsLog) -> str:
+    """Name a new database, register this worker, and start a quarantine when records may be lost; the name.
+
+    The caller tells the folder the name once it is committed (`remember_database`).
+    """
     _register(work)
-    reasons = _check_epoch(work, state_dir)
+    install = _value(work.connection, INSTALL)
+    if not install:
+        install = secrets.token_hex(16)
+        _put(work, INSTALL, install)
+    reasons = _check_epoch(work, state_dir, install)
     lost = _lost_intents(work, intents)
     unknown_keys: tuple[str, ...] = ()
     if lost:
@@ -75,6 +82,13 @@ def inspect_database(work: Work, state_dir: Path, intents: IntentsLog) -> None:
         unknown_keys = _bring_back(work, lost)
     if reasons:
         _quarantine(work, reasons, unknown_keys)
+    return install
+
+
+def remember_database(state_dir: Path, install: str) -> None:
+    """The folder knows this database from now on, if it knew none: another one in its place will be noticed."""
+    if not read_seen_install(state_dir):
+        write_seen_install(state_dir, install)
 
 
 def _register(work: Work) -> None:
@@ -87,17 +101,11 @@ def sign_off(work: Work) -> None:
     work.execute(update(worker).where(worker.c.owner == work.site.owner).values(ended_at=work.now))
 
 
-def _check_epoch(work: Work, state_dir: Path) -> list[str]:
+def _check_epoch(work: Work, state_dir: Path, install: str) -> list[str]:
     reasons = []
-    install = _value(work.connection, INSTALL)
-    if not install:
-        install = secrets.token_hex(16)
-        _put(work, INSTALL, install)
     seen = read_seen_install(state_dir)
     if seen and seen != install:
         reasons.append("this is another database than the one this folder worked with")
-    if not seen:
-        write_seen_install(state_dir, install)
     server = _server_epoch(work.connection)
     known = _value(work.connection, SERVER)
     if not known:
@@ -105,6 +113,9 @@ def _check_epoch(work: Work, state_dir: Path) -> list[str]:
     elif known != server:
         reasons.append("the database server was failed over, restored or replaced")
     return reasons
+
+
+KEPT_TO_ITSELF = {"42501", "42883", "0A000"}  # a managed server that does not tell: no privilege, function or feature
 
 
 def _server_epoch(connection: Connection) -> str:
@@ -115,8 +126,10 @@ def _server_epoch(connection: Connection) -> str:
             query = select(func.pg_walfile_name(func.pg_current_wal_lsn()))
             timeline = str(connection.execute(query).scalar_one())[:8]
             system = connection.exec_driver_sql("SELECT system_identifier FROM pg_control_system()").scalar_one()
-    except DBAPIError:  # a managed server that keeps these functions to itself: the intents log still tells
-        return "hidden"
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in KEPT_TO_ITSELF:
+            raise
+        return "hidden"  # the intents log still tells
     return f"{system}/{timeline}"
 
 

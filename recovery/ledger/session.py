@@ -158,9 +158,10 @@ class Session:
         assert self._intents is not None
         with connection.begin():
             work = Work(connection, self._site)
-            opening.inspect_database(work, self._state_dir, self._intents)
+            install = opening.inspect_database(work, self._state_dir, self._intents)
             work.flush()
             self._quarantine = opening.read_quarantine(connection)
+        opening.remember_database(self._state_dir, install)
 
     async def close(self) -> None:
         """Commit what is queued, stop the writer and give up this owner's lock. Safe to call twice."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine, event
 
 from recovery.errors import ConfigError, LedgerConflict, LedgerTooNew, LedgerUnavailable
 from recovery.ledger.ledger import Ledger
@@ -60,7 +63,7 @@ async def test_a_newer_ledger_is_not_touched(ledger: Ledger, url: str, state_dir
             server.execute(statement)
     try:
         for read_only in (False, True):
-            with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 4"):
+            with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 5"):
                 await Ledger.open(url, state_dir, read_only=read_only)
     finally:
         if not url.startswith("sqlite"):
@@ -170,6 +173,53 @@ async def test_when_the_intents_log_cannot_be_written_the_caller_gets_no_leave_t
         await ledger.intend(row, "POST", send_within_seconds=5, deadline_seconds=20)
     left = await ledger.action("KEY1")
     assert left is not None and left.state is ActionState.IN_FLIGHT, "an open attempt, to be settled by reading"
+
+
+def _just_before(words: str, what: Callable[[Any], None]) -> Callable[[], None]:
+    """Do something to the connection before the first statement with these words; what takes the hook away again."""
+    done: list[bool] = []
+
+    def hook(_connection: Any, cursor: Any, statement: str, *_more: Any) -> None:
+        if words in statement and not done:
+            done.append(True)
+            what(cursor.connection)
+
+    event.listen(Engine, "before_cursor_execute", hook)
+    return lambda: event.remove(Engine, "before_cursor_execute", hook)
+
+
+async def test_a_server_that_ends_while_the_ledger_is_opened_is_told_in_words(postgres: object, tmp_path: Path) -> None:
+    url = new_database(postgres)
+
+    def end(connection: Any) -> None:
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+
+    forget = _just_before("pg_walfile_name", end)
+    try:
+        with pytest.raises(LedgerUnavailable, match="cannot be used"):
+            await Ledger.open(url, tmp_path / "state")
+    finally:
+        forget()
+    async with await Ledger.open(url, tmp_path / "state") as ledger:
+        assert not ledger.quarantined
+
+
+async def test_a_server_that_does_not_tell_its_timeline_is_taken_as_it_is(postgres: object, tmp_path: Path) -> None:
+    url = new_database(postgres)
+    with psycopg.connect(url, autocommit=True) as server:
+        server.execute("CREATE ROLE managed LOGIN")
+        server.execute("GRANT ALL ON SCHEMA public TO managed")
+        server.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    theirs = url.replace("//postgres", "//managed", 1)
+    try:
+        for _ in range(2):
+            async with await Ledger.open(theirs, tmp_path / "state") as ledger:
+                assert not ledger.quarantined
+    finally:
+        with psycopg.connect(url, autocommit=True) as server:
+            server.execute("DROP OWNED BY managed")
+            server.execute("DROP ROLE managed")
 
 
 async def test_a_restarted_server_is_met_again_without_loss(postgres: object, tmp_path: Path) -> None:
