@@ -51,7 +51,7 @@ class Crew:
         return Shift(self.url, self.state_dir, self.folder, keys, out, **more)
 
     def start(self, shift: Shift, each: Any = None) -> Any:
-        child = self.context.Process(target=run_worker, args=(shift, each))
+        child = self.context.Process(target=run_worker, args=(shift, each), daemon=True)
         child.start()
         return child
 
