@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from recovery.errors import UsageError
-from recovery.ledger.archive import Shelf
+from recovery.ledger.archive import BEFORE_ALL, EvidenceKey, Shelf
 from recovery.ledger.schema import to_micros
 from recovery.ledger.work import event_hash
 from recovery.model import iso
@@ -99,30 +99,31 @@ async def _copy_out(shelf: Shelf, lines: _Lines, made: Archived, before: int, ev
         for event in await shelf.events(keys):
             lines.write({"event": dict(event)})
             made.events += 1
-    after = ""
-    while rows := await shelf.evidence(evidence_before, after, PAGE):
-        after = rows[-1]["digest"]
+    named, last = await shelf.named(made.incidents, evidence_before), BEFORE_ALL
+    while rows := await shelf.evidence(evidence_before, last, PAGE):
+        last = EvidenceKey.of(rows[-1])
         for row in rows:
-            lines.write({"evidence": dict(row)})
-            made.evidence += 1
+            if row["digest"] not in named:
+                lines.write({"evidence": dict(row)})
+                made.evidence += 1
 
 
 async def _drop(shelf: Shelf, file: Path, digest: str) -> None:
     keys: dict[str, None] = {}
-    digests: list[str] = []
+    evidence: list[EvidenceKey] = []
     for line in _read(file):
         if "event" in line:
             keys[line["event"]["action_key"]] = None
         elif "evidence" in line:
-            digests.append(line["evidence"]["digest"])
+            evidence.append(EvidenceKey.of(line["evidence"]))
         if len(keys) > PAGE:
             last = line["event"]["action_key"]
             await shelf.forget([key for key in keys if key != last], [], digest)
             keys = {last: None}
-        if len(digests) >= PAGE:
-            await shelf.forget([], digests, digest)
-            digests = []
-    await shelf.forget(list(keys), digests, digest)
+        if len(evidence) >= PAGE:
+            await shelf.forget([], evidence, digest)
+            evidence = []
+    await shelf.forget(list(keys), evidence, digest)
 
 
 async def check(shelf: Shelf | None, file: Path) -> tuple[str, ...]:

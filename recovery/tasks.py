@@ -284,7 +284,7 @@ class Tasks:
             )
         digest = hashlib.sha256(content).hexdigest()
         request = f"evidence for task {task.key}"
-        known = await self.ledger.evidence(digest)
+        known = await self.ledger.evidence(digest, task.account)
         if known is not None and known.request != request:
             raise RefusedError("This file is evidence of something else already.", "Give the one that shows this task.")
         folder = self.state_dir / "evidence"

@@ -318,13 +318,20 @@ class Ledger(Session):
         return await self._read(records.history, slot_key)
 
     async def keep(self, exchange: Exchange) -> None:
-        """Store a redacted exchange under its digest. Returns before the commit; `flush` and `close` wait for it."""
+        """Store a redacted exchange; an equal reply to the same account of the same system is there already and stays.
+
+        Returns before the commit; `flush` and `close` wait for it.
+        """
         if self._writer_or_refuse().post(partial(records.keep, exchange=exchange)) > KEEP_AHEAD:
             await self.flush()
 
-    async def evidence(self, digest: str) -> Exchange | None:
-        """The exchange stored under this digest."""
-        return await self._read(records.find_evidence, digest)
+    async def evidence(self, digest: str, account: str = "") -> Exchange | None:
+        """The exchange stored under this digest: that of the account if it has one, else any.
+
+        Another's is all there is for what persons said, for reads that accounts share, and for what was stored when
+        equal replies of all accounts were one record.
+        """
+        return await self._read(records.find_evidence, digest, account)
 
     # ---- streams ----------------------------------------------------------------------------------------------------
 

@@ -157,7 +157,37 @@ def first_schema(connection: Connection) -> None:
     connection.execute(insert(legal_transition), moves)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (first_schema, rate_buckets, account_leases, archived_history)
+EVIDENCE_COLUMNS = "digest, system, account, request, status, at, body, trace_ref"
+EVIDENCE_KEY = "PRIMARY KEY (digest, system, account)"
+# SQLite cannot change a table's key: the table is made anew beside the old one.
+EVIDENCE_ANEW = f"""
+DROP TABLE IF EXISTS evidence_anew;
+CREATE TABLE evidence_anew (digest TEXT NOT NULL, system TEXT NOT NULL, account TEXT NOT NULL, request TEXT NOT NULL,
+  status BIGINT, at BIGINT NOT NULL, body TEXT NOT NULL, trace_ref TEXT NOT NULL, {EVIDENCE_KEY});
+INSERT INTO evidence_anew ({EVIDENCE_COLUMNS}) SELECT {EVIDENCE_COLUMNS} FROM evidence;
+DROP TABLE evidence;
+ALTER TABLE evidence_anew RENAME TO evidence;
+"""  # noqa: S608 - only constants are put in
+EVIDENCE_ALTERED = f"""
+ALTER TABLE evidence DROP CONSTRAINT IF EXISTS evidence_pkey;
+ALTER TABLE evidence ADD CONSTRAINT evidence_pkey {EVIDENCE_KEY};
+"""
+
+
+def evidence_by_account(connection: Connection) -> None:
+    """Evidence keyed by digest, system and account: equal replies of two accounts are two records. All rows stay."""
+    script = EVIDENCE_ANEW if connection.dialect.name == "sqlite" else EVIDENCE_ALTERED
+    for statement in _statements(script):
+        connection.exec_driver_sql(statement)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (
+    first_schema,
+    rate_buckets,
+    account_leases,
+    archived_history,
+    evidence_by_account,
+)
 
 
 def version_of(connection: Connection) -> int:

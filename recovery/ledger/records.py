@@ -81,7 +81,7 @@ def _object(work: Work, system: str, account: str, ref: str, slot_key: str, acti
 
 
 def keep(work: Work, exchange: Exchange) -> None:
-    """Store the exchange under its digest, once."""
+    """Store the exchange under its digest, system and account, once: of equal ones the first stays."""
     work.keep(
         {
             "digest": exchange.digest,
@@ -96,9 +96,12 @@ def keep(work: Work, exchange: Exchange) -> None:
     )
 
 
-def find_evidence(connection: Connection, digest: str) -> Exchange | None:
-    """The exchange under this digest."""
-    row = connection.execute(select(evidence).where(evidence.c.digest == digest)).mappings().first()
+def find_evidence(connection: Connection, digest: str, account: str = "") -> Exchange | None:
+    """The exchange under this digest: the account's own if there is one, else any; of several always the oldest."""
+    of = evidence.c
+    own_first = (of.account == account).desc()
+    query = select(evidence).where(of.digest == digest).order_by(own_first, of.at, of.system, of.account).limit(1)
+    row = connection.execute(query).mappings().first()
     if row is None:
         return None
     return Exchange(

@@ -14,9 +14,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from recovery.model import Exchange, Testimony, iso
+from recovery.report.evidence import Named, evidence_shown
 from recovery.report.report import AccountReport, ActionReport, ItemReport, RunReport
 from recovery.report.summary import (
     accounts_of,
@@ -55,12 +57,10 @@ if TYPE_CHECKING:
 STATIC_ROWS = 1500
 ATTENTION_ROWS = 200
 ACCOUNT_CARDS = 60
-EVIDENCE_CARDS = 300
-EVIDENCE_CHARACTERS = 4000
 
 
 class WitnessView(NamedTuple):
-    """One testimony, ready to show."""
+    """One testimony, ready to show; `place` is where its reply is on the page, or empty."""
 
     witness: str
     saw: str
@@ -68,10 +68,11 @@ class WitnessView(NamedTuple):
     complete: str
     detail: str
     digest: str
+    place: str
 
 
 class ActionView(NamedTuple):
-    """One action, ready to show."""
+    """One action, ready to show; `place` is where the reply that proves it is on the page, or empty."""
 
     what: str
     state: str
@@ -81,6 +82,7 @@ class ActionView(NamedTuple):
     undo: str
     attempts: str
     digest: str
+    place: str
     detail: str
 
 
@@ -133,19 +135,7 @@ class AccountView(NamedTuple):
     total: int
 
 
-class EvidenceView(NamedTuple):
-    """One stored exchange."""
-
-    digest: str
-    system: str
-    account: str
-    request: str
-    status: str
-    at: str
-    body: str
-
-
-def page(report: RunReport, evidence: Mapping[str, Exchange]) -> str:
+def page(report: RunReport, evidence: Mapping[Named, Exchange]) -> str:
     """The whole page as text."""
     environment = _environment()
     items = all_items(report)
@@ -153,7 +143,7 @@ def page(report: RunReport, evidence: Mapping[str, Exchange]) -> str:
     packed = len(items) > STATIC_ROWS
     telling = [n for n, item in enumerate(items) if item.outcome != "done_before"]
     written = telling[:ATTENTION_ROWS] if packed else range(len(items))
-    cards, omitted = evidence_views(items, evidence)
+    replies = evidence_shown(items, evidence)
     style, script = _asset("report.css"), _asset("report.js")
     return environment.get_template("report.html.j2").render(
         report=report,
@@ -172,15 +162,14 @@ def page(report: RunReport, evidence: Mapping[str, Exchange]) -> str:
         contact=contact_message(report, items),
         ticket_href=safe_href(report.ticket.url) if report.ticket else "",
         timeline=timeline(report, items, accounts),
-        rows=[row_view(n, items[n]) for n in written],
+        rows=[row_view(n, items[n], replies.places) for n in written],
         total=len(items),
-        data=pack(row_view(n, item) for n, item in enumerate(items)) if packed else "",
+        data=pack(row_view(n, item, replies.places) for n, item in enumerate(items)) if packed else "",
         choices=_choices(items),
         accounts=[account_view(report, a, i) for a, i in _by_account(accounts, items)],
         account_cards=len(accounts) <= ACCOUNT_CARDS,
-        evidence=cards,
-        evidence_digests={c.digest for c in cards},
-        evidence_omitted=omitted,
+        evidence=replies.cards,
+        evidence_omitted=replies.omitted,
     )
 
 
@@ -207,9 +196,13 @@ def _hash(text: str) -> str:
     return "sha256-" + b64encode(sha256(text.encode()).digest()).decode()
 
 
-def row_view(n: int, item: ItemReport) -> RowView:
-    """One item as strings; every remote text in it has passed `shown`."""
+def row_view(n: int, item: ItemReport, places: Mapping[Named, str] = MappingProxyType({})) -> RowView:
+    """One item as strings; every remote text in it has passed `shown`. `places`: where its replies are on the page."""
     slot = item.slot
+
+    def place(digest: str) -> str:
+        return places.get((digest, slot.account), "")
+
     question = item.question
     return RowView(
         n=str(n),
@@ -231,8 +224,8 @@ def row_view(n: int, item: ItemReport) -> RowView:
         actor=shown(item.actor, 120),
         question=shown(question.text, 600) if question and question.text != item.reason else "",
         recommended=shown(question.recommended, 600) if question else "",
-        witnesses=tuple(_witness_view(t, slot.time_zone) for t in item.testimonies),
-        actions=tuple(_action_view(a, slot.time_zone) for a in item.actions),
+        witnesses=tuple(_witness_view(t, slot.time_zone, place(t.digest)) for t in item.testimonies),
+        actions=tuple(_action_view(a, slot.time_zone, place(a.evidence_digest)) for a in item.actions),
         facts=_fact_views(item),
     )
 
@@ -244,7 +237,7 @@ def _fact_views(item: ItemReport) -> tuple[FactView, ...]:
     return tuple(FactView(*f[:3], "changed" if f[3] else "") for f in fact_changes(item.before, item.after))
 
 
-def _witness_view(testimony: Testimony, zone: str) -> WitnessView:
+def _witness_view(testimony: Testimony, zone: str, place: str) -> WitnessView:
     return WitnessView(
         witness=plain(testimony.witness),
         saw=plain(testimony.saw.value),
@@ -252,10 +245,11 @@ def _witness_view(testimony: Testimony, zone: str) -> WitnessView:
         complete="read whole" if testimony.complete else "not read whole",
         detail=shown(testimony.detail, 400),
         digest=shown(testimony.digest),
+        place=place,
     )
 
 
-def _action_view(action: ActionReport, zone: str) -> ActionView:
+def _action_view(action: ActionReport, zone: str, place: str) -> ActionView:
     return ActionView(
         what=plain(action.kind.value),
         state=plain(action.state.value),
@@ -265,6 +259,7 @@ def _action_view(action: ActionReport, zone: str) -> ActionView:
         undo="can be undone" if action.reversible else "cannot be undone",
         attempts=str(action.attempts),
         digest=shown(action.evidence_digest),
+        place=place,
         detail=shown(action.detail, 400),
     )
 
@@ -370,24 +365,3 @@ def _item_line(item: ItemReport) -> str:
     slot = item.slot
     kind = word_of(KIND_WORDS, slot.kind).lower()
     return f"{shown(item.name, 120) or '(no name)'} ({kind} {shown(slot.object_ref)})"
-
-
-def evidence_views(items: Iterable[ItemReport], evidence: Mapping[str, Exchange]) -> tuple[list[EvidenceView], int]:
-    """The stored exchanges that matter most, and how many were left out for size."""
-    ranks = {"held": 0, "open": 1, "confirmed": 2, "skipped": 3}
-    ordered = sorted(items, key=lambda i: ranks.get(str(i.outcome), 4))
-    named = (d for i in ordered for d in (*(t.digest for t in i.testimonies), *(a.evidence_digest for a in i.actions)))
-    digests = [d for d in dict.fromkeys(named) if d in evidence]
-    return [_evidence_view(d, evidence[d]) for d in digests[:EVIDENCE_CARDS]], max(0, len(digests) - EVIDENCE_CARDS)
-
-
-def _evidence_view(digest: str, exchange: Exchange) -> EvidenceView:
-    return EvidenceView(
-        digest=shown(digest),
-        system=shown(exchange.system),
-        account=shown(exchange.account),
-        request=shown(exchange.request, 600),
-        status="no reply" if exchange.status is None else f"HTTP {exchange.status}",
-        at=utc_time(exchange.at),
-        body=shown(exchange.body, EVIDENCE_CHARACTERS, keep="\n\t"),
-    )

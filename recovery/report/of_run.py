@@ -114,15 +114,18 @@ def _action(row: ActionRow) -> ActionReport:
     )
 
 
-async def evidence_for(systems: Systems, report: RunReport) -> dict[str, Exchange]:
-    """The stored replies that the page names: of held items first, and of each item its witnesses before its proofs."""
+async def evidence_for(systems: Systems, report: RunReport) -> dict[tuple[str, str], Exchange]:
+    """The stored replies that the page names, by digest and account.
+
+    Those of held items come first, and of each item its witnesses' before its proofs'.
+    """
     named = [
-        digest
+        (digest, item.slot.account)
         for outcome in TELLING
         for item in report.items
         if item.outcome == outcome
         for digest in (*(t.digest for t in item.testimonies), *(a.evidence_digest for a in item.actions))
         if digest
     ]
-    found = {d: await systems.ledger.evidence(d) for d in list(dict.fromkeys(named))[:MOST_EVIDENCE]}
-    return {d: e for d, e in found.items() if e is not None}
+    found = {name: await systems.ledger.evidence(*name) for name in list(dict.fromkeys(named))[:MOST_EVIDENCE]}
+    return {name: e for name, e in found.items() if e is not None}

@@ -108,10 +108,11 @@ class RunReport:
     contact_us_url: str = ""
 
 
-def render_html(report: RunReport, *, evidence: Mapping[str, Exchange] | None = None) -> str:
+def render_html(report: RunReport, *, evidence: Mapping[tuple[str, str], Exchange] | None = None) -> str:
     """One self-contained HTML page: no request leaves it, and it can be read without scripts.
 
-    `evidence` maps digests named in the report to the stored replies; the most telling ones are put into the page.
+    `evidence` maps each digest that the report names, with the account of the item that names it, to the stored reply;
+    the most telling ones are put into the page.
     """
     from recovery.report.html import page
 

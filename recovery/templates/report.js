@@ -33,10 +33,10 @@
 
   // ---- rows drawn from packed data: the same elements as the macro item_row ----
 
-  function digestOf(value) {
-    if (!value) return "";
-    const code = make("code", {}, value);
-    return byId("e-" + value) ? make("a", { href: "#e-" + value }, code) : code;
+  function digestOf({ digest, place }) {
+    if (!digest) return "";
+    const code = make("code", {}, digest);
+    return place ? make("a", { href: "#" + place }, code) : code;
   }
 
   function subTable(caption, heads, lines) {
@@ -76,9 +76,9 @@
       labelled("Recommended answer:", row.recommended),
       labelled("Remedy:", remedy),
       subTable("Witnesses", ["Witness", "Saw", "Read at", "Completeness", "Detail", "Digest"],
-        row.witnesses.map((w) => [w.witness, w.saw, w.at, w.complete, w.detail, digestOf(w.digest)])),
+        row.witnesses.map((w) => [w.witness, w.saw, w.at, w.complete, w.detail, digestOf(w)])),
       subTable("Actions", ["Action", "State", "Id", "At", "Effect", "Attempts", "Detail", "Digest"],
-        row.actions.map((a) => [a.what, a.state, a.ref, a.at, a.harm + ", " + a.undo, a.attempts, a.detail, digestOf(a.digest)])),
+        row.actions.map((a) => [a.what, a.state, a.ref, a.at, a.harm + ", " + a.undo, a.attempts, a.detail, digestOf(a)])),
       subTable("Before and after", ["Fact", "Before", "After", "Change"],
         row.facts.map((f) => [f.name, f.before, f.after, f.changed]))));
   }

@@ -86,7 +86,7 @@ async def story_view(settings: Settings, name: str) -> View:
                 for a in await ledger.answers(row.slot_key)
             ],
             "history": [_move(h) for h in await ledger.history(row.slot_key)],
-            "replies": await _replies(ledger, audits, actions),
+            "replies": await _replies(ledger, row.account, audits, actions),
             "exit_code": 0,
         }
     finally:
@@ -105,10 +105,10 @@ def _move(row: HistoryRow) -> View:
     }
 
 
-async def _replies(ledger: Ledger, audits: Sequence[View], actions: Sequence[ActionRow]) -> list[View]:
+async def _replies(ledger: Ledger, account: str, audits: Sequence[View], actions: Sequence[ActionRow]) -> list[View]:
     """The stored replies behind what was seen and behind each proof, once each, in the order of time."""
     named = [w["digest"] for audit in audits for w in audit["witnesses"]] + [a.evidence_digest for a in actions]
-    found = [await ledger.evidence(digest) for digest in dict.fromkeys(named) if digest]
+    found = [await ledger.evidence(digest, account) for digest in dict.fromkeys(named) if digest]
     return [
         {
             "request": e.request,
@@ -148,7 +148,7 @@ def story_lines(view: View) -> list[str]:
     if moves:
         lines += ["", "Actions (UTC)", *(line for kind, rows in moves.items() for line in _action_lines(kind, rows))]
     if view["replies"]:
-        lines += ["", "Stored replies (UTC); equal replies are stored once, with the request they first came to"]
+        lines += ["", "Stored replies (UTC); equal ones of an account are stored once, with its first request"]
         lines += [f"  {_clock(r['at'])}  {r['request']} -> {r['status'] or 'no reply'}" for r in view["replies"]]
     return lines
 

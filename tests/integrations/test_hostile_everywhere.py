@@ -118,7 +118,9 @@ CHUNKS = [HOSTILE[n : n + 100] for n in range(0, len(HOSTILE), 100)]
 def test_the_html_report_has_no_element_and_no_link_that_a_name_caused(names: list[str]) -> None:
     def kept(report: RunReport) -> Document:
         evidence = {
-            t.digest: Exchange("pro2", "harbor", f"GET /{report.title}", 200, END, t.digest, item.name)
+            (t.digest, item.slot.account): Exchange(
+                "pro2", "harbor", f"GET /{report.title}", 200, END, t.digest, item.name
+            )
             for item in report.items[:20]
             for t in item.testimonies
         }

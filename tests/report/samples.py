@@ -278,14 +278,14 @@ def plan_report(count: int = 300) -> RunReport:
     return replace(audit_report(count), mode="plan", plan=sample_report(count).plan)
 
 
-def sample_evidence(report: RunReport) -> dict[str, Exchange]:
-    """A stored exchange for every digest that the report names."""
-    made: dict[str, Exchange] = {}
+def sample_evidence(report: RunReport) -> dict[tuple[str, str], Exchange]:
+    """A stored exchange for every digest that an account's items name."""
+    made: dict[tuple[str, str], Exchange] = {}
     for item in report.items:
         ref, account = item.slot.object_ref, item.slot.account
         body = f'{{"campaign": {{"id": "{ref}", "name": "<i>{ref}</i></pre>", "send_amt": "0"}}}}'
         for t in item.testimonies:
-            made[t.digest] = Exchange(
+            made[t.digest, account] = Exchange(
                 "pro2", account, f"GET /api/3/campaigns/{ref}", 200, t.observed_at, t.digest, body
             )
     return made

@@ -212,9 +212,25 @@ def test_a_digest_leads_to_the_stored_reply(visit: Visit) -> None:
     page = visit.page
     page.locator(".toggle >> nth=0").click()
     link = page.locator("#rows > .detail.open a >> nth=0")
-    digest = link.inner_text()
+    place, digest = link.get_attribute("href"), link.inner_text()
     link.click()
-    playwright_api.expect(page.locator(f"#e-{digest} pre")).to_be_visible()
+    playwright_api.expect(page.locator(f"{place} pre")).to_be_visible()
+    assert digest in page.locator(place).inner_text()
+
+
+def test_a_digest_in_a_row_that_the_script_drew_leads_to_the_reply_of_its_account(browser, tmp_path: Path) -> None:
+    visit = Visit(browser, written(tmp_path, sample_report(2500)))
+    page = visit.page
+    page.select_option("#f-account", "quayside-jazz")
+    page.select_option("#f-outcome", "held")
+    page.locator("#rows > .item:visible .toggle >> nth=0").click()
+    link = page.locator("#rows > .detail.open a >> nth=0")
+    place = link.get_attribute("href")
+    link.click()
+    playwright_api.expect(page.locator(f"{place} pre")).to_be_visible()
+    section = page.locator("details.exchanges", has=page.locator(place))
+    assert section.locator("> summary").inner_text().startswith("quayside-jazz:")
+    visit.context.close()
 
 
 @pytest.mark.parametrize("width", [320, 400, 768, 1280])

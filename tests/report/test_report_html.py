@@ -13,11 +13,13 @@ from urllib.parse import unquote
 
 import pytest
 
+from recovery.model import Exchange, ItemOutcome
+from recovery.report.evidence import evidence_shown
 from recovery.report.html import STATIC_ROWS, pack, row_view
 from recovery.report.report import render_html
 from recovery.report.svg import timeline
 
-from .samples import HOSTILE_NAMES, audit_report, plan_report, sample_evidence, sample_report
+from .samples import END, HOSTILE_NAMES, audit_report, plan_report, sample_evidence, sample_report
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 
@@ -194,6 +196,40 @@ def test_a_reply_kept_as_evidence_is_text_and_reached_from_its_digest() -> None:
     cards = {a["id"] for a in page.all("details") if a.get("id", "").startswith("e-")}
     assert cards
     assert {a["href"][1:] for a in page.all("a") if a["href"].startswith("#e-")} <= cards
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["written rows", "packed rows"])
+def test_equal_replies_of_two_accounts_are_two_cards_and_each_row_leads_to_its_own(packed: bool) -> None:
+    report = sample_report(2500 if packed else 300)
+    first, second = (
+        next(i for i in report.items if i.slot.account == name) for name in ("bayside-opera", "city-ballet")
+    )
+    same = first.testimonies[0].digest
+    items = tuple(replace(i, testimonies=(first.testimonies[0],), outcome=ItemOutcome.HELD) for i in (first, second))
+    replies = {
+        (same, i.slot.account): Exchange("pro2", i.slot.account, f"GET https://{i.slot.account}/", 200, END, same, "{}")
+        for i in items
+    }
+    page = Document(render_html(replace(report, items=items + (report.items if packed else ())), evidence=replies))
+    places = [a["id"] for a in page.all("details") if a.get("id", "").startswith("e-")]
+    assert places == [f"e-{same}", f"e-{same}-2"]
+    shown_at = evidence_shown(items, replies)
+    for item in items:
+        place = shown_at.places[same, item.slot.account]
+        assert row_view(0, item, shown_at.places).witnesses[0].place == place
+        (card,) = (c for c in shown_at.cards if c.place == place)
+        assert (card.account, card.request) == (item.slot.account, f"GET https://{item.slot.account}/")
+        assert place in ({a["href"][1:] for a in page.all("a")})
+
+
+def test_a_record_that_two_accounts_name_is_one_card() -> None:
+    report = sample_report()
+    items = [i for i in report.items if i.slot.account in ("bayside-opera", "city-ballet")]
+    digest = items[0].testimonies[0].digest
+    shared = Exchange("jira", "", "GET /shared", 200, END, digest, "{}")
+    shown_at = evidence_shown(items, {(digest, i.slot.account): shared for i in items})
+    assert [card.request for card in shown_at.cards] == ["GET /shared"]
+    assert set(shown_at.places.values()) == {f"e-{digest}"}
 
 
 def test_without_scripts_a_large_report_still_lists_what_needs_attention() -> None:
