@@ -246,7 +246,7 @@ class Work:
         self.writes += 1
 
     def keep(self, values: Record) -> None:
-        """Gather a piece of evidence; the first one under a digest stays."""
+        """Gather a piece of evidence; the first one under a digest, system and account stays."""
         self._kept.append(values)
         self.writes += 1
 
