@@ -8,7 +8,6 @@ is one. The locks tell a dead worker from a paused one: the kernel frees a lock 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import socket
@@ -16,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from recovery.errors import LedgerUnavailable
 from recovery.ledger.engine import unavailable
@@ -37,6 +38,9 @@ class Intent:
     owner: str = ""
 
 
+_INTENT = msgspec.json.Decoder(Intent)
+
+
 class IntentsLog:
     """The append-only file of opened attempts; every append is one write and one fsync."""
 
@@ -50,10 +54,8 @@ class IntentsLog:
 
     def append(self, intents: Sequence[Intent]) -> None:
         """Write and fsync; LedgerUnavailable when the disk does not take all of it."""
-        lines = [
-            json.dumps({"key": i.key, "n": i.n, "at": i.at, "deadline": i.deadline, "owner": i.owner}) for i in intents
-        ]
-        data = (("\n" if self._torn else "") + "\n".join(lines) + "\n").encode()
+        lines = b"\n".join(map(msgspec.json.encode, intents))
+        data = (b"\n" if self._torn else b"") + lines + b"\n"
         self._torn = True
         try:
             if os.write(self._file, data) != len(data):
@@ -85,10 +87,8 @@ def _readable(lines: Sequence[bytes]) -> Iterator[Intent]:
     # A line that cannot be read was never finished: its caller was not answered and sent nothing.
     for line in lines:
         try:
-            found = json.loads(line)
-            owner = str(found.get("owner", ""))
-            yield Intent(str(found["key"]), int(found["n"]), int(found["at"]), int(found["deadline"]), owner)
-        except (ValueError, KeyError, TypeError):
+            yield _INTENT.decode(line)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             continue
 
 

@@ -21,6 +21,8 @@ from sqlalchemy import Connection, Engine, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recovery.errors import LedgerUnavailable, RefusedError
+from recovery.ledger.codec import encode_json
+from recovery.ledger.driver import Call, send
 from recovery.ledger.engine import in_our_words
 from recovery.ledger.files import Intent, IntentsLog, read_seen_install, write_seen_install
 from recovery.ledger.migrations import migrate_one, version_of
@@ -142,13 +144,21 @@ def _lost_intents(work: Work, intents: IntentsLog) -> list[Intent]:
     return _absent_from_database(work.connection, intents.whole(), accepted) if lost else []
 
 
+_KNOWN = "SELECT action_key, n FROM attempt WHERE action_key IN (SELECT value FROM"
+KNOWN = {
+    "sqlite": f"{_KNOWN} json_each(?))",
+    "postgresql": f"{_KNOWN} json_array_elements_text(CAST(%s AS json)) AS value)",
+}
+
+
 def _absent_from_database(connection: Connection, intents: Sequence[Intent], accepted: int) -> list[Intent]:
     wanted = {(each.key, each.n): each for each in intents if each.at > accepted}
-    keys = sorted({key for key, _ in wanted})
-    for start in range(0, len(keys), 500):
-        query = select(attempt.c.action_key, attempt.c.n).where(attempt.c.action_key.in_(keys[start : start + 500]))
-        for key, n in connection.execute(query):
-            wanted.pop((key, n), None)
+    if not wanted:
+        return []
+    keys = encode_json(sorted({key for key, _ in wanted}))
+    (found,) = send(connection, (Call(KNOWN[connection.dialect.name], (keys,)),))
+    for key, n in found.fetchall():
+        wanted.pop((key, n), None)
     return list(wanted.values())
 
 

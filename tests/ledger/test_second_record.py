@@ -153,13 +153,16 @@ async def test_commits_lost_while_connected_are_noticed_on_reconnecting(postgres
         assert left is not None and left.state is ActionState.UNKNOWN
 
 
-async def test_a_torn_line_is_nobodys_intent(file_url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "torn", [b'{"key": "K9", "n"', b'{"key": "K\xff9", "n": 1, "at": 1, "deadline": 1}', b"\x00\x00"]
+)
+async def test_a_torn_line_is_nobodys_intent(file_url: str, tmp_path: Path, torn: bytes) -> None:
     async with await Ledger.open(file_url, tmp_path) as ledger:
         await opened(ledger, spec("K1"))
-    with (tmp_path / "intents.log").open("a") as file:
-        file.write('{"key": "K9", "n"')
+    with (tmp_path / "intents.log").open("ab") as file:
+        file.write(torn)
     async with await Ledger.open(file_url, tmp_path) as ledger:
         assert not ledger.quarantined
         await opened(ledger, spec("K2"))
-    lines = [each for each in (tmp_path / "intents.log").read_text().split("\n") if each]
+    lines = [each for each in (tmp_path / "intents.log").read_bytes().split(b"\n") if each]
     assert [json.loads(lines[n])["key"] for n in (0, 2)] == ["K1", "K2"]
