@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recovery.ledger.ledger import Ledger
+from tests.prove.columns import amount
 from tests.prove.far import FarEnd
 from tests.prove.real import forked
 from tests.prove.worker import Shift, run_worker
@@ -115,7 +116,7 @@ class Crew:
         ahead = {self.key(p, n) for p in range(self.size) for n in range(furthest + 40)}
         return sorted(begun | ahead)
 
-    async def finish(self, keys: Sequence[str], seconds: float = 120) -> dict[str, str]:
+    async def finish(self, keys: Sequence[str], seconds: float = amount(120, 240, 900)) -> dict[str, str]:
         """Let a last crew bring each of these keys to its end, each its own accounts; how each ended."""
         shares: list[list[str]] = [[] for _ in range(self.size)]
         for key in keys:
