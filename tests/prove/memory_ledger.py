@@ -172,7 +172,8 @@ class MemoryLedger:
     def now(self) -> float:
         return self.clock.monotonic()
 
-    async def _write(self, unit: Callable[[], T]) -> T:
+    async def _reach(self, unit: Callable[[], object]) -> tuple[str, str]:
+        """A transaction is open and all that was owed is written; the unit's name, and what befalls its commit."""
         name = unit.__qualname__.split(".")[1]
         self.passed(f"before {name}")
         await TURN
@@ -182,6 +183,10 @@ class MemoryLedger:
         struck = self.strike() if self.strike is not None else ""
         if struck == "lost":
             raise LedgerUnavailable("the connection broke before the commit")
+        return name, struck
+
+    async def _write(self, unit: Callable[[], T]) -> T:
+        name, struck = await self._reach(unit)
         value = unit()
         self.passed(f"{name} committed")
         await TURN
@@ -196,15 +201,7 @@ class MemoryLedger:
 
     async def _write_early(self, unit: Callable[[], T], *keys: str) -> T:
         """Answer what the unit will record of these actions, and commit it a step later; "unsure": owe it."""
-        name = unit.__qualname__.split(".")[1]
-        self.passed(f"before {name}")
-        await TURN
-        if self.store.down:
-            raise LedgerUnavailable(self.store.down)
-        self._pay()
-        struck = self.strike() if self.strike is not None else ""
-        if struck == "lost":
-            raise LedgerUnavailable("the connection broke before it was answered")
+        name, struck = await self._reach(unit)
         value = self._tried(unit, keys)
         self._owed.append(unit)
         if not struck:
