@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, text
 
 from recovery.ledger.codec import encode_json
+from recovery.ledger.schema import over_names
 from recovery.ledger.work import Work
 
 TABLE = """CREATE TABLE archived_history (action_key TEXT PRIMARY KEY REFERENCES action (key), archive TEXT NOT NULL)"""
@@ -77,13 +78,6 @@ class EvidenceKey(NamedTuple):
 BEFORE_ALL = EvidenceKey("", "", "")
 
 
-def _over(statement: str, connection: Connection) -> Any:
-    """The statement with its list of values given as JSON in `:names`, in the database's own words."""
-    on_postgresql = connection.dialect.name == "postgresql"
-    rows = "json_array_elements_text(CAST(:names AS json)) AS value" if on_postgresql else "json_each(:names)"
-    return text(statement.format(rows=rows))
-
-
 def _closed(connection: Connection, before: int) -> tuple[tuple[str, ...], int]:
     incidents = tuple(connection.execute(CLOSED, {"before": before}).scalars())
     oldest = connection.execute(OLDEST_OPEN).scalar()
@@ -92,11 +86,11 @@ def _closed(connection: Connection, before: int) -> tuple[tuple[str, ...], int]:
 
 def _actions(connection: Connection, incidents: Sequence[str], before: int, after: str, most: int) -> tuple[str, ...]:
     given = {"names": encode_json(incidents), "before": before, "after": after, "most": most}
-    return tuple(row.key for row in connection.execute(_over(ACTIONS, connection), given))
+    return tuple(row.key for row in connection.execute(over_names(ACTIONS, connection), given))
 
 
 def _events(connection: Connection, keys: Sequence[str]) -> tuple[Row, ...]:
-    found = connection.execute(_over(EVENTS, connection), {"names": encode_json(keys)})
+    found = connection.execute(over_names(EVENTS, connection), {"names": encode_json(keys)})
     return tuple(dict(row) for row in found.mappings())
 
 
@@ -107,7 +101,7 @@ def _evidence(connection: Connection, before: int, after: EvidenceKey, most: int
 
 def _named(connection: Connection, incidents: Sequence[str], before: int) -> frozenset[str]:
     given = {"names": encode_json(incidents), "before": before}
-    named = set(connection.execute(_over(NAMED_BY_ACTIONS, connection), given).scalars())
+    named = set(connection.execute(over_names(NAMED_BY_ACTIONS, connection), given).scalars())
     events = connection.execute(WITNESSED, {"before": before}, execution_options={"yield_per": SOME}).scalars()
     seen = (digest for data in events for digest in DIGEST.findall(data))
     while some := set(islice(seen, SOME)):
@@ -117,19 +111,19 @@ def _named(connection: Connection, incidents: Sequence[str], before: int) -> fro
 
 def _stored(connection: Connection, digests: Iterable[str], before: int) -> Iterable[str]:
     given = {"names": encode_json(sorted(digests)), "before": before}
-    return connection.execute(_over(STORED, connection), given).scalars()
+    return connection.execute(over_names(STORED, connection), given).scalars()
 
 
 def _hashes(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
-    found = connection.execute(_over(HASHES, connection), {"names": encode_json(keys)})
+    found = connection.execute(over_names(HASHES, connection), {"names": encode_json(keys)})
     return {row.key: row.last_hash for row in found}
 
 
 def _forget(work: Work, keys: Sequence[str], evidence: Sequence[EvidenceKey], archive: str) -> None:
     run, connection = work.execute, work.connection
     if keys:
-        run(_over(REMEMBER, connection), {"names": encode_json(keys), "archive": archive})
-        run(_over(DROP_EVENTS, connection), {"names": encode_json(keys)})
+        run(over_names(REMEMBER, connection), {"names": encode_json(keys), "archive": archive})
+        run(over_names(DROP_EVENTS, connection), {"names": encode_json(keys)})
     if evidence:
         run(DROP_EVIDENCE, [key._asdict() for key in evidence])
 

@@ -22,11 +22,10 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from recovery.errors import LedgerUnavailable, RefusedError
 from recovery.ledger.codec import encode_json
-from recovery.ledger.driver import Call, send
 from recovery.ledger.engine import in_our_words
 from recovery.ledger.files import Intent, IntentsLog, read_seen_install, write_seen_install
 from recovery.ledger.migrations import migrate_one, version_of
-from recovery.ledger.schema import TERMINAL, attempt, from_micros, meta, worker
+from recovery.ledger.schema import TERMINAL, attempt, from_micros, meta, over_names, worker
 from recovery.ledger.work import Work
 from recovery.model import ActionState, AttemptOutcome
 
@@ -144,11 +143,7 @@ def _lost_intents(work: Work, intents: IntentsLog) -> list[Intent]:
     return _absent_from_database(work.connection, intents.whole(), accepted) if lost else []
 
 
-_KNOWN = "SELECT action_key, n FROM attempt WHERE action_key IN (SELECT value FROM"
-KNOWN = {
-    "sqlite": f"{_KNOWN} json_each(?))",
-    "postgresql": f"{_KNOWN} json_array_elements_text(CAST(%s AS json)) AS value)",
-}
+KNOWN = "SELECT action_key, n FROM attempt WHERE action_key IN (SELECT value FROM {rows})"
 
 
 def _absent_from_database(connection: Connection, intents: Sequence[Intent], accepted: int) -> list[Intent]:
@@ -156,8 +151,7 @@ def _absent_from_database(connection: Connection, intents: Sequence[Intent], acc
     if not wanted:
         return []
     keys = encode_json(sorted({key for key, _ in wanted}))
-    (found,) = send(connection, (Call(KNOWN[connection.dialect.name], (keys,)),))
-    for key, n in found.fetchall():
+    for key, n in connection.execute(over_names(KNOWN, connection), {"names": keys}):
         wanted.pop((key, n), None)
     return list(wanted.values())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Text, column, table
+from sqlalchemy import BigInteger, Connection, Text, TextClause, column, table, text
 from sqlalchemy.sql.expression import TableClause
 
 from recovery.model import ActionState
@@ -78,3 +78,10 @@ action_event = _table("action_event", "action_key from_state to_state actor deta
 remote_object = _table("remote_object", "system account ref slot_key action_key role", "generation noted_at")
 evidence = _table("evidence", "digest system account request body trace_ref", "status at")
 stream_event = _table("stream_event", "stream kind actor data prev_hash hash", "seq at")
+
+
+def over_names(statement: str, connection: Connection) -> TextClause:
+    """The statement with its `{rows}` as the values of the JSON list given in `:names`, in the database's own words."""
+    on_postgresql = connection.dialect.name == "postgresql"
+    rows = "json_array_elements_text(CAST(:names AS json)) AS value" if on_postgresql else "json_each(:names)"
+    return text(statement.format(rows=rows))

@@ -252,10 +252,11 @@ class Work:
 
     def flush(self, *more: Call) -> None:
         """Send what was gathered, then `more`. LedgerConflict when a row is no longer as it was read."""
-        calls = [call for bulk, rows in self._gathered() for call in bulk.calls(rows, on_postgresql=self.on_postgresql)]
+        gathered = self._gathered()
+        calls = [call for bulk, rows in gathered for call in bulk.calls(rows, on_postgresql=self.on_postgresql)]
         if not calls and not more:
             return
-        for _, rows in self._gathered():
+        for _, rows in gathered:
             rows.clear()
         try:
             send(self.connection, (*calls, *more))

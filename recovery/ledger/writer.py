@@ -241,21 +241,19 @@ class Writer:
             until = time.monotonic() + WAIT_SECONDS
             while True:
                 ran = self._run(work, batch[len(outcomes) :], outcomes, intents)
-                waits = joined and len(batch) < BATCH_UNITS and all(u.can_wait and o[0] for u, o in ran)
-                if not waits or work.asks_the_database:
-                    work.flush(*(() if waits else self._mark(work, name)))
-                early = [pair for pair in ran if pair[0].early and pair[1][0]]
-                self._ahead = self._ahead or bool(early)
-                _answer(early)
-                if not waits:
+                if not joined or len(batch) >= BATCH_UNITS or not all(u.can_wait and o[0] for u, o in ran):
                     break
+                if work.asks_the_database:
+                    work.flush()
+                self._answer_early(ran)
                 more = self._join(until)
                 if not more:
-                    work.flush(*self._mark(work, name))
                     break
                 self.tally.units += len(more)
                 batch.extend(more)
                 work.look_again()
+            work.flush(*self._mark(work, name))
+            self._answer_early(ran)
         self._ahead = False
         self.tally.commits += 1
 
@@ -277,6 +275,12 @@ class Writer:
             intents.extend((number, intent) for intent in work.intents)
             work.intents.clear()
         return list(zip(units, outcomes[first:], strict=True))
+
+    def _answer_early(self, ran: Sequence[tuple[Unit, Outcome]]) -> None:
+        """Answer those that need no commit, unless they are answered already."""
+        early = [(unit, outcome) for unit, outcome in ran if unit.early and outcome[0]]
+        self._ahead = self._ahead or bool(early)
+        _answer(early)
 
     def _mark(self, work: Work, name: str) -> tuple[Call, ...]:
         """What names the batch in the database, so that a new connection can tell whether it was committed."""
