@@ -13,6 +13,7 @@ from recovery.report.words import shown, utc_time
 EVIDENCE_CARDS = 300
 EVIDENCE_CHARACTERS = 4000
 FIRST_SHOWN = {"held": 0, "open": 1, "confirmed": 2, "skipped": 3}
+"""Whose replies are shown first when not all fit: those of items with these outcomes, in this order."""
 
 Named = tuple[str, str]
 """A reply as an item names it: its digest, and the item's account."""
@@ -45,7 +46,7 @@ def evidence_shown(items: Iterable[ItemReport], evidence: Mapping[Named, Exchang
     places: dict[Named, str] = {}
     alike: Counter[str] = Counter()
     omitted: set[tuple[str, str, str]] = set()
-    for name in _named(items):
+    for name in named_replies(items):
         if name not in evidence:
             continue
         exchange = evidence[name]
@@ -61,13 +62,14 @@ def evidence_shown(items: Iterable[ItemReport], evidence: Mapping[Named, Exchang
     return Shown(tuple(cards.values()), places, len(omitted))
 
 
-def _named(items: Iterable[ItemReport]) -> Iterable[Named]:
+def named_replies(items: Iterable[ItemReport]) -> Iterable[Named]:
     """What the items name, once each: those of held items first, and of each item its witnesses' before its proofs'."""
     ordered = sorted(items, key=lambda item: FIRST_SHOWN.get(str(item.outcome), len(FIRST_SHOWN)))
     return dict.fromkeys(
         (digest, item.slot.account)
         for item in ordered
         for digest in (*(t.digest for t in item.testimonies), *(a.evidence_digest for a in item.actions))
+        if digest
     )
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from recovery.audit import AuditResult
 from recovery.ledger.rows import ActionRow, ItemRow
-from recovery.model import Approval, Balance, Exchange, Finding, ItemOutcome, Plan, Remedy, Verdict
+from recovery.model import Approval, Balance, Exchange, Finding, Plan, Remedy, Verdict
 from recovery.ports import TicketRef
+from recovery.report.evidence import FIRST_SHOWN, Named, named_replies
 from recovery.report.report import AccountReport, ActionReport, ItemReport, Mode, RunReport
 
 if TYPE_CHECKING:
     from recovery.wiring import Systems
 
 MOST_EVIDENCE = 400
-TELLING = (ItemOutcome.HELD, ItemOutcome.OPEN, ItemOutcome.CONFIRMED, ItemOutcome.SKIPPED)
-"""Whose replies are shown first when not all fit."""
 
 
 async def build(
@@ -114,18 +114,11 @@ def _action(row: ActionRow) -> ActionReport:
     )
 
 
-async def evidence_for(systems: Systems, report: RunReport) -> dict[tuple[str, str], Exchange]:
+async def evidence_for(systems: Systems, report: RunReport) -> dict[Named, Exchange]:
     """The stored replies that the page names, by digest and account.
 
     Those of held items come first, and of each item its witnesses' before its proofs'.
     """
-    named = [
-        (digest, item.slot.account)
-        for outcome in TELLING
-        for item in report.items
-        if item.outcome == outcome
-        for digest in (*(t.digest for t in item.testimonies), *(a.evidence_digest for a in item.actions))
-        if digest
-    ]
-    found = {name: await systems.ledger.evidence(*name) for name in list(dict.fromkeys(named))[:MOST_EVIDENCE]}
+    named = named_replies(item for item in report.items if str(item.outcome) in FIRST_SHOWN)
+    found = {name: await systems.ledger.evidence(*name) for name in islice(named, MOST_EVIDENCE)}
     return {name: e for name, e in found.items() if e is not None}
