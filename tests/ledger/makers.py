@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
+
+import psycopg
 
 from recovery.ledger.ledger import ActionRow, ActionSpec, Caps, Ledger
 from recovery.model import (
@@ -74,3 +77,14 @@ def plan(*items: PlanItem, valid: timedelta = timedelta(hours=2), made_at: datet
     kept = items or (plan_item(),)
     digest = digest_of([repr(kept), made_at, window.incident_ref])
     return Plan(window, kept, made_at, made_at + valid, digest)
+
+
+def change(url: str, statement: str) -> None:
+    """Run a statement beside the ledger."""
+    if url.startswith("sqlite"):
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
+            database.execute(statement)
+        database.close()
+    else:
+        with psycopg.connect(url) as server:
+            server.execute(statement.encode())

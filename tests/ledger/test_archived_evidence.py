@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +22,7 @@ from recovery.ledger.ledger import Ledger
 from recovery.ledger.migrations import MIGRATIONS
 from recovery.ledger.schema import evidence, to_micros
 from recovery.model import Exchange, ItemOutcome
-from tests.ledger.makers import spec
+from tests.ledger.makers import change, spec
 from tests.scale.test_archive import JANUARY, LONG, MAY, Calendar, incident
 
 OLD_FILE = Path(__file__).with_name("archive_of_version_4.jsonl")
@@ -33,17 +32,6 @@ KEYS = st.builds(
     st.sampled_from(["dashboard", "pro2"]),
     st.sampled_from(["", "acme", "Harbor", "zoo"]),
 )
-
-
-def change(url: str, statement: str) -> None:
-    """Run a statement beside the ledger."""
-    if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as database:
-            database.execute(statement)
-        database.close()
-    else:
-        with psycopg.connect(url) as server:
-            server.execute(statement.encode())
 
 
 async def ended(

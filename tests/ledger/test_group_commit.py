@@ -67,13 +67,14 @@ async def test_a_unit_that_refuses_after_writing_leaves_nothing_and_stops_nobody
     assert (counts["actions_claimed"], counts["actions_planned"]) == (2, 1)
 
 
+def from_an_old_look(work: Work) -> None:
+    row = work.need("K1")
+    row["fence"] += 1
+    work.move(row, ActionState.SKIPPED, "as I remember it")
+
+
 async def test_a_record_that_changed_after_it_was_read_is_not_overwritten(ledger: Ledger) -> None:
     await ledger.ensure([spec("K1"), spec("K2")])
-
-    def from_an_old_look(work: Work) -> None:
-        row = work.need("K1")
-        row["fence"] += 1
-        work.move(row, ActionState.SKIPPED, "as I remember it")
 
     with pytest.raises(LedgerConflict, match="someone else moved"):
         await ledger._write(from_an_old_look)
@@ -82,11 +83,6 @@ async def test_a_record_that_changed_after_it_was_read_is_not_overwritten(ledger
 
 async def test_a_record_that_is_refused_when_another_unit_reads_is_not_taken_for_its_refusal(ledger: Ledger) -> None:
     await ledger.ensure([spec("K1"), spec("K2")])
-
-    def from_an_old_look(work: Work) -> None:
-        row = work.need("K1")
-        row["fence"] += 1
-        work.move(row, ActionState.SKIPPED, "as I remember it")
 
     def reads(work: Work) -> int:  # what the unit before it gathered is sent first
         return int(work.execute(select(func.count()).select_from(action)).scalar_one())

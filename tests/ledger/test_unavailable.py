@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from recovery.errors import ConfigError, LedgerConflict, LedgerTooNew, LedgerUna
 from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.conftest import new_database
-from tests.ledger.makers import APPLIED, opened, plan, plan_item, spec
+from tests.ledger.makers import APPLIED, change, opened, plan, plan_item, spec
 
 
 def sqlite_url(tmp_path: Path) -> str:
@@ -53,22 +52,14 @@ async def test_files_and_folders_are_for_their_owner_only(tmp_path: Path) -> Non
 
 
 async def test_a_newer_ledger_is_not_touched(ledger: Ledger, url: str, state_dir: Path) -> None:
-    statement = "INSERT INTO schema_version (version, name, applied_at) VALUES (99, 'future', 1)"
-    if url.startswith("sqlite"):
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as connection:
-            connection.execute(statement)
-        connection.close()
-    else:
-        with psycopg.connect(url) as server:
-            server.execute(statement)
+    change(url, "INSERT INTO schema_version (version, name, applied_at) VALUES (99, 'future', 1)")
     try:
         for read_only in (False, True):
             with pytest.raises(LedgerTooNew, match="version 99, this program knows up to 5"):
                 await Ledger.open(url, state_dir, read_only=read_only)
     finally:
         if not url.startswith("sqlite"):
-            with psycopg.connect(url) as server:
-                server.execute("DELETE FROM schema_version WHERE version = 99")
+            change(url, "DELETE FROM schema_version WHERE version = 99")
 
 
 async def test_a_reader_changes_nothing_and_needs_a_ledger(ledger: Ledger, url: str, state_dir: Path) -> None:
