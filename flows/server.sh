@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Prefect for allclear on this machine: `up` starts a server and a worker, `down` stops exactly those, `env` prints what
-# a shell needs so that `allclear recover` is recorded there. Everything it writes stands under ALLCLEAR_PREFECT_HOME.
+# Prefect for allclear on this machine: `up` starts a server, a worker and its keeper, `down` stops exactly those, `env`
+# prints what a shell needs so that `allclear recover` is recorded there. Everything it writes stands under
+# ALLCLEAR_PREFECT_HOME. `keep` is the keeper: it starts another worker whenever the worker is gone.
 set -euo pipefail
 umask 077
 
@@ -63,9 +64,10 @@ settings() {
     fi
 }
 
-running() { # running NAME: whether the process of our pid file lives and is still a Prefect process
-    local file=$home/$1.pid
-    [ -s "$file" ] && { tr '\0' ' ' < "/proc/$(cat "$file")/cmdline"; } 2> /dev/null | grep -q prefect
+running() { # running NAME: whether the process of our pid file lives and is still what we started
+    local file=$home/$1.pid words="prefect $1"
+    [ "$1" != keeper ] || words="server.sh keep"
+    [ -s "$file" ] && { tr '\0' ' ' < "/proc/$(cat "$file")/cmdline"; } 2> /dev/null | grep -qF "$words"
 }
 
 with() { # with COMMAND...: the command with the client's settings; exported, since an argument is seen by everyone
@@ -75,8 +77,13 @@ with() { # with COMMAND...: the command with the client's settings; exported, si
 start() { # start NAME COMMAND...: in its own session, with a log and a pid file
     local name=$1
     shift
-    (export "${client[@]}" && cd "$here" && exec setsid "$@") > "$home/$name.log" 2>&1 < /dev/null &
+    (export "${client[@]}" && cd "$here" && exec setsid "$@") >> "$home/$name.log" 2>&1 < /dev/null &
     echo $! > "$home/$name.pid"
+}
+
+work() { # a worker, after the runs that a dead one left behind are ended
+    with "$bin/python" -m flows.settle "$pool" "$worker"
+    start worker "$bin/prefect" worker start --pool "$pool" --name "$worker" --limit 4
 }
 
 stop() { # stop NAME: asks, waits ten seconds, then insists
@@ -133,16 +140,36 @@ up() {
     if [ -n "$fresh" ] || ! running worker; then
         with "$bin/prefect" --no-prompt work-pool create "$pool" --type process --overwrite > /dev/null
     fi
-    running worker || with "$bin/python" -m flows.settle "$pool" "$worker"
     deploy
-    running worker || start worker "$bin/prefect" worker start --pool "$pool" --name "$worker" --limit 4
+    # While the keeper lives, the worker is its alone: two of one name would share the runs.
+    running keeper || {
+        running worker || work
+        start keeper "$here/flows/server.sh" keep
+    }
     echo "Prefect:  http://127.0.0.1:$port   name and password: $home/login"
     echo "Record what you run here:  eval \"\$(flows/server.sh env)\""
     echo "Stop it:  make down"
 }
 
+# A worker may be killed, and it ends by itself when a server refuses it: after the loss of the server's database
+# Prefect's client may spend its last try on a token that the new server does not know (403).
+keep() {
+    settings
+    local ended=
+    # Never between the start of a worker and the note of its number.
+    trap 'ended=yes' TERM
+    while [ -z "$ended" ]; do
+        if ! running worker && healthy; then
+            echo "$(date -u +%FT%TZ) the worker is gone: another one starts"
+            work || true
+        fi
+        sleep 5
+    done
+}
+
 down() {
     settings
+    stop keeper
     stop worker
     stop server
 }
@@ -150,6 +177,7 @@ down() {
 case ${1:-} in
     up) up ;;
     down) down ;;
+    keep) keep ;;
     env)
         settings
         printf 'export %q\n' "${client[@]}"

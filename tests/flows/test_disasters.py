@@ -89,7 +89,7 @@ def digest(server: Server, estate: Estate, quiet: tuple[str, str]) -> str:
 
 @pytest.fixture(scope="module")
 def killed(server: Server, estate: Estate, digest: str) -> str:
-    """A run whose process and worker were killed in the middle, as after a power cut; then `make server` again."""
+    """A run whose process and worker were killed in the middle; nobody does anything about it."""
     run = server.api.start("recover/recover", outage={}, how={"plan": digest, "dry_run": False, "started_by": "Sam"})
     wait_until("its process", 60, lambda: server.api.get(f"/flow_runs/{run}")["infrastructure_pid"])
     in_the_middle(estate, 0)
@@ -97,10 +97,7 @@ def killed(server: Server, estate: Estate, digest: str) -> str:
     for each in (pid, server.pids()[1]):
         os.kill(each, signal.SIGKILL)
     wait_until("its end", 20, lambda: gone(pid))
-    assert server.api.get(f"/flow_runs/{run}")["state_type"] == "RUNNING", "nobody has told the server"
     assert estate.judged()["numbers"]["copies"] <= 1
-    again = server_script("up", server.environment)
-    assert again.returncode == 0, again.stdout + again.stderr
     return run
 
 
@@ -134,10 +131,12 @@ def new_server(server: Server, finished: dict[str, Any]) -> Iterator[Api]:
         yield api
 
 
-def test_a_run_whose_worker_was_killed_is_ended_when_the_worker_is_started_again(server: Server, killed: str) -> None:
-    ended = server.api.finished(killed, 5)
+def test_in_place_of_a_killed_worker_another_one_starts_and_ends_the_run(server: Server, killed: str) -> None:
+    """By what the new worker's start knows, not by the automation for missed heartbeats."""
+    ended = server.api.finished(killed, 60)
     assert (ended["state_type"], ended["state"]["name"]) == ("CRASHED", "Abandoned")
-    assert "ledger" in ended["state"]["message"]
+    assert "process is gone" in ended["state"]["message"]
+    wait_until("another worker", 20, lambda: not gone(server.pids()[1]))
 
 
 def test_a_crashed_recovery_starts_a_round_of_watching(server: Server, killed: str) -> None:
