@@ -67,7 +67,7 @@ class FakeJobs:
         )
         return Listing(items, complete=True, read_at=END)
 
-    async def activity_log(self, _start: datetime, end: datetime) -> RunLog:
+    async def activity_log(self, _start: datetime, end: datetime, _definition_ref: str = "") -> RunLog:
         runs = []
         for n in range(DEFINITIONS):
             for place in range(SLOTS_PER_DEFINITION * self.rows_per_slot):

@@ -109,7 +109,7 @@ def _calls(ledger: Ledger) -> dict[str, Callable[[int], Awaitable[object]]]:
         "effect_ms": effect,  # ensure, claim, intend, settle, confirm: five commits
         "resume_ms": lambda _: ledger.stale_actions(),
         "held_and_open_ms": lambda _: _held_and_open(ledger),
-        "counts_ms": lambda _: ledger.counts(),
+        "counts_ms": lambda _: ledger.unfinished(),
         "explain_ms": lambda n: ledger.history(f"s{n}"),
         "report_ms": lambda _: ledger.items(incident="new"),
     }

@@ -84,9 +84,14 @@ class DashboardClient:
         problem = problem or next(iter(broken), "")
         return Listing(tuple(found.values()), not problem, self._http.clock.now(), problem, tuple(digests))
 
-    async def activity_log(self, start: datetime, end: datetime) -> RunLog:
-        """Runs in [start, end], all pages; a clock that is ahead of ours hides none of the newest."""
-        return await self._log("activity_log", "/activity-log", {"from": iso(start), "to": iso(end + CLOCK_SLACK)})
+    async def activity_log(self, start: datetime, end: datetime, definition_ref: str = "") -> RunLog:
+        """Runs in [start, end], all pages; a clock that is ahead of ours hides none of the newest.
+
+        A bridge that does not know `definition_id` gives every definition's runs.
+        """
+        query = {"from": iso(start), "to": iso(end + CLOCK_SLACK)}
+        query |= {"definition_id": definition_ref} if definition_ref else {}
+        return await self._log("activity_log", "/activity-log", query)
 
     async def console(self) -> RunLog:
         """Runs queued or running now."""

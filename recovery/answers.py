@@ -19,7 +19,7 @@ async def find_item(ledger: Ledger, name: str) -> ItemRow:
     row = await ledger.item(name)
     if row is not None:
         return row
-    found = [i for i in await ledger.items() if i.object_ref == name]
+    found = await ledger.items(object_ref=name)
     if len(found) != 1:
         what = "no item" if not found else f"{len(found)} items"
         raise UsageError(f"{name!r} names {what}.", "`allclear hold` and `allclear status` show the keys.")

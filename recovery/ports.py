@@ -349,8 +349,8 @@ class JobDesk(Protocol):
         """Everything that can run, with its schedule."""
         ...
 
-    async def activity_log(self, start: datetime, end: datetime) -> RunLog:
-        """Runs in [start, end], all pages."""
+    async def activity_log(self, start: datetime, end: datetime, definition_ref: str = "") -> RunLog:
+        """Runs in [start, end], all pages; of one definition when it is named (others may be among them)."""
         ...
 
     async def console(self) -> RunLog:

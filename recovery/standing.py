@@ -60,7 +60,7 @@ async def standing_view(settings: Settings) -> View:
             }
             if plan
             else None,
-            "counts": await ledger.counts(),
+            "counts": await ledger.unfinished(),
             "held": len(held),
             "open": len(open_items),
             "unsettled_actions": len(stale),

@@ -7,11 +7,14 @@ round and needs no memory but the ledger.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from recovery.act import Effect, Ended, Look, Runner
+from recovery.audit_reading import Patience
 from recovery.errors import RemoteError
 from recovery.gate import overlap_bounds
 from recovery.ledger.rows import ActionRow, ActionSpec, ItemRow
@@ -21,6 +24,7 @@ from recovery.ports import Account
 from recovery.testify import BY_HAND, STATUS_WORDS, STOPPED_STATUSES, run_saw
 
 STREAM = "watch"
+MOST_ACCOUNTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +57,49 @@ class Watcher:
     tell_people: Callable[[Sighting], Awaitable[None]] | None = None
 
     async def round(self) -> Round:
-        """One look at every watched item. Raises LedgerError only."""
+        """One look at every watched item, accounts side by side. Raises LedgerError only."""
         ledger = self.runner.ledger
+        since = self.runner.clock.now() - timedelta(seconds=self.runner.policy.waits.watch)
+        watched: dict[str, list[ItemRow]] = defaultdict(list)
+        for row in await ledger.items(outcome=ItemOutcome.CONFIRMED, since=since):
+            if row.account in self.accounts:
+                watched[row.account].append(row)
+        room = asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE)
+
+        async def one(rows: Sequence[ItemRow]) -> tuple[list[Sighting], list[str]]:
+            async with room:
+                return await self._looks(rows)
+
+        done = await asyncio.gather(*(one(rows) for rows in watched.values()))
+        stale = await ledger.stale_actions()
+        return Round(
+            sum(map(len, watched.values())),
+            tuple(sighting for seen, _ in done for sighting in seen),
+            tuple(problem for _, problems in done for problem in problems),
+            tuple(_unsettled(a) for a in stale),
+        )
+
+    async def _looks(self, rows: Sequence[ItemRow]) -> tuple[list[Sighting], list[str]]:
+        """One account's items, one after the other; a remote that stays silent is asked no more in this round."""
         seen: list[Sighting] = []
         problems: list[str] = []
-        watched = self._watched(await ledger.items(outcome=ItemOutcome.CONFIRMED))
-        for row in watched:
+        patience: dict[str, Patience] = defaultdict(Patience)
+        for row in rows:
+            asked = patience[row.system]
+            if asked.spent:
+                problems.append(f"{row.slot_key}: {asked.spent}")
+                continue
             try:
                 sighting = await self._look(row)
             except RemoteError as error:
+                asked.lost(error)
                 problems.append(f"{row.slot_key}: {error}")
                 continue
+            asked.answered()
             if sighting is not None:
                 seen.append(sighting)
                 await self._tell_once(sighting)
-        stale = await ledger.stale_actions()
-        return Round(len(watched), tuple(seen), tuple(problems), tuple(_unsettled(a) for a in stale))
-
-    def _watched(self, rows: Iterable[ItemRow]) -> list[ItemRow]:
-        since = self._ledger_now() - timedelta(seconds=self.runner.policy.waits.watch)
-        return [r for r in rows if r.updated_at >= since and r.account in self.accounts]
-
-    def _ledger_now(self) -> datetime:
-        return self.runner.clock.now()
+        return seen, problems
 
     async def _look(self, row: ItemRow) -> Sighting | None:
         account = self.accounts[row.account]
@@ -138,7 +162,7 @@ class Watcher:
             return
 
     async def _job(self, row: ItemRow, account: Account, ours: ActionRow) -> Sighting | None:
-        log = await account.jobs.activity_log(row.due_at, self.runner.clock.now())
+        log = await account.jobs.activity_log(row.due_at, self.runner.clock.now(), row.object_ref)
         late = [
             r
             for r in log.runs

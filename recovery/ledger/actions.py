@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal_column, select
+from sqlalchemy import Connection, Select, select
 
 from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger.codec import decode_question, encode_question
 from recovery.ledger.rows import ActionRow, ActionSpec
-from recovery.ledger.schema import action, attempt, from_micros
+from recovery.ledger.schema import MOVING, action, among, attempt, from_micros
 from recovery.ledger.work import Record, Site, Work, clock_of, storable
 from recovery.model import (
     ActionKind,
@@ -311,9 +311,7 @@ def find(connection: Connection, query: Select[Any]) -> tuple[ActionRow, ...]:
 
 def stale(connection: Connection, site: Site) -> tuple[ActionRow, ...]:
     """Actions in motion whose owner is dead or whose lease is over, oldest first."""
-    # As literals, because a partial index is used only where the statement itself shows that it fits.
-    moving: list[Any] = [literal_column(f"'{state}'") for state in (S.CLAIMED, S.IN_FLIGHT, S.UNKNOWN, S.APPLIED)]
-    query = select(action).where(action.c.state.in_(moving)).order_by(action.c.made_at, action.c.key)
+    query = select(action).where(among(action.c.state, MOVING)).order_by(action.c.made_at, action.c.key)
     now = from_micros(clock_of(connection, site))
     dead: dict[str, bool] = {}
 

@@ -106,10 +106,16 @@ class Ledger(Session):
         return found[0] if found else None
 
     async def items(
-        self, *, plan: str | None = None, incident: str | None = None, outcome: ItemOutcome | None = None
+        self,
+        *,
+        plan: str | None = None,
+        incident: str | None = None,
+        outcome: ItemOutcome | None = None,
+        object_ref: str | None = None,
+        since: datetime | None = None,
     ) -> tuple[ItemRow, ...]:
-        """Items by plan digest (every item that plan names), incident or outcome, in due order."""
-        return await self._read(plans.find_items, None, plan, incident, outcome)
+        """Items by plan digest (every item that plan names), incident, outcome, object, last change; in due order."""
+        return await self._read(plans.find_items, None, plan, incident, outcome, object_ref, since)
 
     async def finish_item(
         self, slot_key: str, outcome: ItemOutcome, reason: str, question: Question | None = None
@@ -386,6 +392,9 @@ class Ledger(Session):
         """Every broken hash chain and contradiction found; empty when the record is whole."""
         return await self._read(records.verify)
 
-    async def counts(self) -> dict[str, int]:
-        """How many plans, and items and actions in each state ("items_open", "actions_held", ...)."""
-        return await self._read(records.counts)
+    async def unfinished(self) -> dict[str, int]:
+        """How many plans, and items and actions in each state on the way ("items_held", "actions_claimed", ...).
+
+        What has ended is not counted, so the time does not grow with the ledger.
+        """
+        return await self._read(records.unfinished)

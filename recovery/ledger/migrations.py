@@ -181,12 +181,19 @@ def evidence_by_account(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def item_lookups(connection: Connection) -> None:
+    """What the watcher and a person look items up by: how lately they were proven, and their object."""
+    connection.exec_driver_sql("CREATE INDEX item_proven ON item (updated_at) WHERE outcome = 'confirmed'")
+    connection.exec_driver_sql("CREATE INDEX item_by_object ON item (object_ref)")
+
+
 MIGRATIONS: Sequence[Callable[[Connection], None]] = (
     first_schema,
     rate_buckets,
     account_leases,
     archived_history,
     evidence_by_account,
+    item_lookups,
 )
 
 

@@ -22,7 +22,7 @@ from recovery.ledger.codec import (
 )
 from recovery.ledger.records import append, stream
 from recovery.ledger.rows import ItemRow
-from recovery.ledger.schema import action, answer, approval, from_micros, item, plan, plan_item, to_micros
+from recovery.ledger.schema import MOVING, action, answer, approval, from_micros, item, plan, plan_item, to_micros
 from recovery.ledger.work import Record, Work, storable
 from recovery.model import ActionState, Answer, Approval, Harm, ItemOutcome, Plan, PlanItem, Question
 
@@ -246,6 +246,8 @@ def find_items(
     plan_digest: str | None = None,
     incident: str | None = None,
     outcome: ItemOutcome | None = None,
+    object_ref: str | None = None,
+    since: datetime | None = None,
 ) -> tuple[ItemRow, ...]:
     """Items that meet every condition given, in due order."""
     query: Select[Any] = select(item).order_by(item.c.due_at, item.c.slot_key)
@@ -257,10 +259,14 @@ def find_items(
         )
     if incident is not None:
         query = query.where(item.c.incident == incident)
-    if outcome is not None:
-        query = query.where(item.c.outcome == str(outcome))
-        if outcome is not ItemOutcome.CONFIRMED:  # said in words, so that the index of the few others is used
+    if outcome is not None:  # in words, because a partial index is used only where the statement itself fits it
+        query = query.where(item.c.outcome == literal_column(f"'{outcome}'"))
+        if outcome is not ItemOutcome.CONFIRMED:
             query = query.where(item.c.outcome != literal_column("'confirmed'"))
+    if object_ref is not None:
+        query = query.where(item.c.object_ref == object_ref)
+    if since is not None:
+        query = query.where(item.c.updated_at >= to_micros(since))
     return tuple(item_row(row) for row in connection.execute(query).mappings())
 
 
@@ -323,7 +329,6 @@ def answers(connection: Connection, slot_key: str) -> tuple[Answer, ...]:
     )
 
 
-UNRESOLVED = frozenset({ActionState.CLAIMED, ActionState.IN_FLIGHT, ActionState.UNKNOWN, ActionState.APPLIED})
 WITHDRAWN = frozenset({ActionState.PLANNED, ActionState.REJECTED, ActionState.HELD})
 
 
@@ -334,7 +339,7 @@ def raise_generation(work: Work, slot_key: str, by: str, reason: str) -> int:
     found = _need_item(work, slot_key)
     keys = work.execute(select(action.c.key).where(action.c.slot_key == slot_key)).scalars().all()
     rows = [work.need(key) for key in keys]
-    unresolved = [row for row in rows if row["state"] in UNRESOLVED]
+    unresolved = [row for row in rows if row["state"] in MOVING]
     if unresolved:
         raise RefusedError(
             f"action {unresolved[0]['key']} of this item is still {unresolved[0]['state']}",

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, delete, func, literal_column, select, text, update
 
 from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger.codec import decode_json, encode_json
 from recovery.ledger.rows import HistoryRow, StreamEvent
 from recovery.ledger.schema import (
+    MOVING,
     action,
     action_event,
+    among,
     attempt,
     evidence,
     from_micros,
@@ -25,10 +27,11 @@ from recovery.ledger.schema import (
     to_micros,
 )
 from recovery.ledger.work import EVENT_FIELDS, STREAM_FIELDS, Record, Work, event_hash, storable
-from recovery.model import ActionKind, Exchange
+from recovery.model import ActionKind, Exchange, ItemOutcome
 
 KILL_STREAM = "ledger/kill-switch"
 NOTABLE = frozenset({"orphan", "witness", "original"})
+UNENDED = (ItemOutcome.OPEN, ItemOutcome.HELD)
 
 
 # ---- objects at the remotes -----------------------------------------------------------------------------------------
@@ -287,14 +290,13 @@ def _check_file(connection: Connection) -> list[str]:
     return problems + [f"table {row[0]}: row {row[1]} points to a missing row of {row[2]}" for row in loose]
 
 
-def counts(connection: Connection) -> dict[str, int]:
-    """How many rows, and how many items and actions in each state."""
-    tables = {"plans": plan, "attempts": attempt, "evidence": evidence, "events": action_event}
-    found = {
-        name: int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-        for name, table in tables.items()
-    }
-    for name, table, state in (("items", item, item.c.outcome), ("actions", action, action.c.state)):
-        by_state = select(state, func.count()).select_from(table).group_by(state)
-        found |= {f"{name}_{value}": int(number) for value, number in connection.execute(by_state)}
+def unfinished(connection: Connection) -> dict[str, int]:
+    """How many plans there are, and how many items and actions in each state that is not an end."""
+    open_or_held = among(item.c.outcome, UNENDED) & (item.c.outcome != literal_column("'confirmed'"))
+    items = select(item.c.outcome, func.count()).where(open_or_held).group_by(item.c.outcome)
+    actions = select(action.c.state, func.count()).where(among(action.c.state, MOVING)).group_by(action.c.state)
+    found = {"plans": int(connection.execute(select(func.count()).select_from(plan)).scalar_one())}
+    for name, states, query in (("items", UNENDED, items), ("actions", MOVING, actions)):
+        numbers = {str(state): int(number) for state, number in connection.execute(query)}
+        found |= {f"{name}_{state}": numbers.get(state, 0) for state in states}
     return found

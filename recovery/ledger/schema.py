@@ -6,10 +6,11 @@ The DDL with its constraints is in `recovery.ledger.migrations`; a column named 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import BigInteger, Connection, Text, TextClause, column, table, text
-from sqlalchemy.sql.expression import TableClause
+from sqlalchemy import BigInteger, ColumnElement, Connection, Text, TextClause, column, literal_column, table, text
+from sqlalchemy.sql.expression import ColumnClause, TableClause
 
 from recovery.model import ActionState
 
@@ -18,6 +19,8 @@ MICROSECOND = timedelta(microseconds=1)
 
 S = ActionState
 TERMINAL = frozenset({S.CONFIRMED, S.SKIPPED, S.CANCELLED})
+MOVING = (S.CLAIMED, S.IN_FLIGHT, S.UNKNOWN, S.APPLIED)
+"""Claimed, or with an effect that is not proven: what the index `action_running` finds."""
 
 # "" is the state before the first event. `unknown` can be reached from planned and claimed only when the database has
 # lost commits (quarantine): the intents log then shows an attempt that the database has forgotten.
@@ -78,6 +81,11 @@ action_event = _table("action_event", "action_key from_state to_state actor deta
 remote_object = _table("remote_object", "system account ref slot_key action_key role", "generation noted_at")
 evidence = _table("evidence", "digest system account request body trace_ref", "status at")
 stream_event = _table("stream_event", "stream kind actor data prev_hash hash", "seq at")
+
+
+def among(tested: ColumnClause[str], values: Iterable[str]) -> ColumnElement[bool]:
+    """Whether the column holds one of these words, as literals: a partial index is used only where it shows to fit."""
+    return tested.in_([literal_column(f"'{value}'") for value in values])
 
 
 def over_names(statement: str, connection: Connection) -> TextClause:

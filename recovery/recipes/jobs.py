@@ -176,7 +176,7 @@ class Starter:
     async def _recent(self) -> tuple[tuple[Run, ...], bool, str]:
         """Runs of this definition in both logs since the slot, oldest first, and whether both were read whole."""
         c, slot = self.context, self.context.item.slot
-        log = await c.account.jobs.activity_log(slot.due_at - timedelta(hours=1), c.clock.now())
+        log = await c.account.jobs.activity_log(slot.due_at - timedelta(hours=1), c.clock.now(), slot.object_ref)
         console = await c.account.jobs.console()
         seen = {r.ref: r for r in (*console.runs, *log.runs) if r.definition_ref == slot.object_ref}
         order = sorted(seen.values(), key=lambda r: (r.started_at or r.scheduled_for or slot.due_at, r.ref))

@@ -8,7 +8,7 @@ import pytest
 
 from recovery.errors import LedgerConflict, LedgerError, RefusedError
 from recovery.ledger.ledger import Caps, Ledger
-from recovery.model import ActionKind, ActionState, Exchange, Harm, Question
+from recovery.model import ActionKind, ActionState, Exchange, Harm, ItemOutcome, Question
 from tests.ledger.makers import APPLIED, NOT_APPLIED, NOW, REJECTED, UNKNOWN, opened, plan, plan_item, release, spec
 
 ASK = Question("Did it go out?", "wait")
@@ -278,8 +278,15 @@ async def test_an_action_nobody_made_known_is_a_conflict(ledger: Ledger) -> None
             await call
 
 
-async def test_counts_tell_how_many_are_where(ledger: Ledger) -> None:
+async def test_what_is_on_the_way_is_counted_and_what_ended_is_not(ledger: Ledger) -> None:
     await opened(ledger, spec())
-    await ledger.ensure([spec("KEY2", harm=Harm.H1)])
-    counts = await ledger.counts()
-    assert (counts["actions_in_flight"], counts["actions_planned"], counts["attempts"]) == (1, 1, 1)
+    await ledger.ensure([spec("KEY2", harm=Harm.H1), spec("KEY3", harm=Harm.H1)])
+    await ledger.claim("KEY2", 60)
+    await ledger.skip("KEY3", "not wanted")
+    made = plan(plan_item("1"), plan_item("2"), plan_item("3"))
+    await ledger.save_plan(made)
+    await ledger.open_items(made)
+    await ledger.finish_item(made.items[0].slot.key, ItemOutcome.CONFIRMED, "seen")
+    await ledger.finish_item(made.items[1].slot.key, ItemOutcome.SKIPPED, "not wanted")
+    on_the_way = {"plans": 1, "items_open": 1, "items_held": 0, "actions_claimed": 1, "actions_in_flight": 1}
+    assert await ledger.unfinished() == on_the_way | {"actions_unknown": 0, "actions_applied": 0}

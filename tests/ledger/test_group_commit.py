@@ -12,6 +12,7 @@ from recovery.ledger.ledger import Ledger
 from recovery.ledger.schema import action, action_event
 from recovery.ledger.work import Work
 from recovery.model import ActionKind, ActionState, Exchange
+from tests.ledger.counting import counts
 from tests.ledger.makers import APPLIED, NOW, opened, release, spec
 
 
@@ -32,8 +33,8 @@ async def test_a_refusal_among_many_stops_nobody_else(ledger: Ledger) -> None:
     done = await asyncio.gather(*calls[:25], late_refusal, early_refusal, *calls[25:], return_exceptions=True)
     refused = [each for each in done if isinstance(each, BaseException)]
     assert [type(each) for each in refused] == [LedgerConflict, LedgerConflict]
-    counts = await ledger.counts()
-    assert (counts["actions_claimed"], counts["actions_planned"]) == (50, 1)
+    rows = await counts(ledger)
+    assert (rows["actions_claimed"], rows["actions_planned"]) == (50, 1)
     assert await ledger.action("NEW") is None, "the refused unit left nothing behind"
     assert await ledger.verify() == ()
 
@@ -63,8 +64,8 @@ async def test_a_unit_that_refuses_after_writing_leaves_nothing_and_stops_nobody
         ledger.claim("K1", 60), ledger._write(half_done), ledger.claim("K2", 60), return_exceptions=True
     )
     assert isinstance(done[1], RefusedError)
-    counts = await ledger.counts()
-    assert (counts["actions_claimed"], counts["actions_planned"]) == (2, 1)
+    rows = await counts(ledger)
+    assert (rows["actions_claimed"], rows["actions_planned"]) == (2, 1)
 
 
 def from_an_old_look(work: Work) -> None:
@@ -78,7 +79,7 @@ async def test_a_record_that_changed_after_it_was_read_is_not_overwritten(ledger
 
     with pytest.raises(LedgerConflict, match="someone else moved"):
         await ledger._write(from_an_old_look)
-    assert (await ledger.counts()) | {"actions_planned": 2} == await ledger.counts()
+    assert (await counts(ledger)) | {"actions_planned": 2} == await counts(ledger)
 
 
 async def test_a_record_that_is_refused_when_another_unit_reads_is_not_taken_for_its_refusal(ledger: Ledger) -> None:
@@ -92,8 +93,8 @@ async def test_a_record_that_is_refused_when_another_unit_reads_is_not_taken_for
     )
     assert isinstance(done[0], LedgerConflict)
     assert done[1] == 2
-    counts = await ledger.counts()
-    assert (counts["actions_claimed"], counts["actions_planned"]) == (1, 1)
+    rows = await counts(ledger)
+    assert (rows["actions_claimed"], rows["actions_planned"]) == (1, 1)
     assert await ledger.verify() == ()
 
 
@@ -114,7 +115,7 @@ async def test_releases_of_one_account_at_once_leave_one_in_flight(ledger: Ledge
     specs = [release(f"R{n}", account="acme") for n in range(5)]
     done = await asyncio.gather(*(opened(ledger, each) for each in specs), return_exceptions=True)
     assert sum(not isinstance(each, BaseException) for each in done) == 1
-    assert (await ledger.counts())["actions_in_flight"] == 1
+    assert (await counts(ledger))["actions_in_flight"] == 1
 
 
 async def test_kept_evidence_is_there_after_a_flush_and_after_closing(url: str, state_dir: object) -> None:
@@ -126,7 +127,7 @@ async def test_kept_evidence_is_there_after_a_flush_and_after_closing(url: str, 
         await first.keep(Exchange("pro2", "acme", "GET /", 200, NOW, f"e{n}", "body"))
     await first.close()
     async with await Ledger.open(url, state_dir) as second:  # type: ignore[arg-type]
-        assert (await second.counts())["evidence"] == 3001
+        assert (await counts(second))["evidence"] == 3001
 
 
 async def test_a_cancelled_caller_does_not_disturb_the_writer(ledger: Ledger) -> None:

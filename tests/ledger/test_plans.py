@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta, timezone
 
@@ -193,6 +194,20 @@ async def test_a_newer_plan_opens_items_again_but_not_confirmed_ones(ledger: Led
     assert len(await ledger.items(plan=first.digest)) == 4
     assert len(await ledger.items(plan=second.digest)) == 4
     assert len(await ledger.items(outcome=ItemOutcome.OPEN, incident=first.window.incident_ref)) == 4
+
+
+async def test_items_are_found_by_their_object_and_by_their_last_change(ledger: Ledger) -> None:
+    made = plan(*(plan_item(ref) for ref in "123"))
+    await ledger.open_items(made)
+    before = (await ledger.items())[0].updated_at
+    await asyncio.sleep(0.01)
+    await ledger.finish_item(made.items[1].slot.key, ItemOutcome.CONFIRMED, "done")
+    assert [row.object_ref for row in await ledger.items(object_ref="3")] == ["3"]
+    assert await ledger.items(object_ref="4") == ()
+    just_now = before + timedelta(milliseconds=5)
+    assert [row.object_ref for row in await ledger.items(since=just_now)] == ["2"]
+    assert [row.object_ref for row in await ledger.items(outcome=ItemOutcome.CONFIRMED, since=just_now)] == ["2"]
+    assert await ledger.items(outcome=ItemOutcome.OPEN, since=just_now) == ()
 
 
 async def test_an_item_ends_with_a_question_or_a_reason_and_stays_confirmed(ledger: Ledger) -> None:

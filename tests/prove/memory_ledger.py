@@ -370,10 +370,20 @@ class MemoryLedger:
         return await self._read(lambda: self.db.items.get(slot_key))
 
     async def items(
-        self, *, plan: str | None = None, incident: str | None = None, outcome: ItemOutcome | None = None
+        self,
+        *,
+        plan: str | None = None,
+        incident: str | None = None,
+        outcome: ItemOutcome | None = None,
+        object_ref: str | None = None,
+        since: datetime | None = None,
     ) -> tuple[ItemRow, ...]:
         return await self._read(
-            lambda: tuple(r for r in self.db.items.values() if outcome is None or r.outcome is outcome)
+            lambda: tuple(
+                r
+                for r in self.db.items.values()
+                if (outcome is None or r.outcome is outcome) and (since is None or r.updated_at >= since)
+            )
         )
 
     async def finish_item(

@@ -399,7 +399,7 @@ class Wire:
         runs = tuple(self._run(j) for j in jobs) if whole else ()
         return RunLog(runs, whole, moment(-90_000.0), self.clock.now(), self.clock.now(), "" if whole else "cut off")
 
-    async def activity_log(self, start: datetime, end: datetime) -> RunLog:
+    async def activity_log(self, start: datetime, end: datetime, definition_ref: str = "") -> RunLog:
         return await self._log(())
 
     async def console(self) -> RunLog:
