@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -126,10 +127,14 @@ async def _cut_off(systems: Systems, result: AuditResult) -> list[PlanItem]:
     next release would wait behind it for ever.
     """
     done = {f.slot.key for f in result.findings if f.verdict is Verdict.DONE}
-    items = []
+    left: dict[str, set[str]] = defaultdict(set)
     for row in await systems.ledger.items(outcome=ItemOutcome.OPEN):
-        made = await systems.ledger.plan(row.plan_digest) if row.slot_key in done else None
-        items += [i for i in (made.items if made else ()) if i.slot.key == row.slot_key]
+        if row.slot_key in done:
+            left[row.plan_digest].add(row.slot_key)
+    items: list[PlanItem] = []
+    for digest, keys in left.items():
+        made = await systems.ledger.plan(digest)
+        items += [item for item in (made.items if made else ()) if item.slot.key in keys]
     return items
 
 
