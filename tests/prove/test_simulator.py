@@ -37,7 +37,7 @@ def test_random_schedules_keep_the_promise() -> None:
     total = run_many(SCHEDULES, seconds=MOST_SECONDS)
     sys.stdout.write(total.line("random schedules") + "\n")
     assert not total.failures, "\n\n".join(total.failures[:5])
-    assert total.schedules >= min(SCHEDULES, 2000), "the machine is too slow to say anything"
+    assert total.schedules >= min(SCHEDULES, 500), "the machine is too slow to say anything"
     assert total.twice > 0
 
 
