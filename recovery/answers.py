@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from recovery.ledger.ledger import Ledger
 
 
+DROP = "drop"
+DROPPED_WITH_ITS_ITEM = frozenset({ActionState.PLANNED, ActionState.REJECTED, ActionState.HELD})
+
+
+def dropped_by(answer: Answer) -> str:
+    """The reason of an item that a named person gave up."""
+    return f"dropped by {answer.by}: {answer.reason}"
+
+
 async def find_item(ledger: Ledger, name: str) -> ItemRow:
     """An item by its key, or by an object id that names exactly one."""
     row = await ledger.item(name)
@@ -31,12 +40,15 @@ async def give(ledger: Ledger, clock: Clock, name: str, choice: str, by: str, re
     if not by.strip() or not reason.strip():
         raise RefusedError("An answer needs a name and a reason.", "Give --by and --reason.")
     row = await find_item(ledger, name)
-    await ledger.answer(Answer(row.slot_key, by.strip(), clock.now(), choice, reason.strip()))
-    waiting = [a for a in await ledger.actions(row.slot_key) if a.state is ActionState.HELD]
-    if choice == "drop":
-        for action in waiting:
-            await ledger.skip(action.key, f"dropped by {by}: {reason}")
-        await ledger.finish_item(row.slot_key, ItemOutcome.SKIPPED, f"dropped by {by}: {reason}")
+    given = Answer(row.slot_key, by.strip(), clock.now(), choice, reason.strip())
+    await ledger.answer(given)
+    actions = await ledger.actions(row.slot_key)
+    waiting = [a for a in actions if a.state is ActionState.HELD]
+    if choice == DROP:
+        for action in actions:
+            if action.state in DROPPED_WITH_ITS_ITEM:
+                await ledger.skip(action.key, dropped_by(given))
+        await ledger.finish_item(row.slot_key, ItemOutcome.SKIPPED, dropped_by(given))
         return "The item ends here."
     if choice == IT_HAPPENED:
         return await _happened(ledger, clock, row, waiting, by, reason)

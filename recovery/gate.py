@@ -90,13 +90,19 @@ def _switched_off(f: ReleaseFacts) -> Ruling | None:
     return None
 
 
+def by_itself(original: Campaign) -> Hold | Skip | None:
+    """What an original that has sent anything means: not needed any more, or a question where it was cut off."""
+    if original.send_amt == 0:
+        return None
+    sent = f"{original.send_amt} of {original.total_amt} sent"
+    if original.status in STOPPED_STATUSES and original.send_amt < original.total_amt:
+        word = STATUS_WORDS.get(original.status, original.status)
+        return ask(f"The original {original.ref} began by itself and is {word}: {sent}. What about the others?")
+    return Skip(f"the original {original.ref} went out by itself after all ({sent})")
+
+
 def _original_went(f: ReleaseFacts) -> Ruling | None:
-    if f.original.send_amt > 0:
-        return Skip(
-            f"the original {f.original.ref} went out by itself after all "
-            f"({f.original.send_amt} of {f.original.total_amt} sent); the copy stays a draft"
-        )
-    return None
+    return by_itself(f.original)
 
 
 def _original_at_rest(f: ReleaseFacts) -> Ruling | None:

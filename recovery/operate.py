@@ -180,7 +180,7 @@ class Run:
         after = await self._unless_stopped(audit_window(s, self.plan.window, remember=False))
         if after is None:
             return RecoverResult(self.plan, agreed, items, None, None, problems=tuple(recovery.problems), stopped=True)
-        closing = balance((), after.findings, items)
+        closing = balance(after.findings, items)
         ticket, notice, trouble = await self._file(recovery, closing, items)
         return RecoverResult(
             self.plan, agreed, items, after, closing, ticket, notice, (*recovery.problems, *trouble), stopped=False

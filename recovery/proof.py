@@ -12,19 +12,18 @@ from recovery.model import Balance, Finding, ItemOutcome, Kind, Verdict
 from recovery.testify import CAMPAIGN_STATUS, MARKER
 
 
-def balance(before: Sequence[Finding], after: Sequence[Finding], items: Iterable[ItemRow]) -> Balance:
-    """Adds up one window. Pure; `before` and `after` are two audits, the second without the ledger's word.
+def balance(after: Sequence[Finding], items: Iterable[ItemRow]) -> Balance:
+    """Adds up one window. Pure; `after` is a second audit, without the ledger's word.
 
     Every item counts, seen again or not: a run that began before the window is no slot any more once it has ended.
     """
     rows = {row.slot_key: row for row in items}
     now = {f.slot.key: f for f in after}
-    seen_before = {f.slot.key for f in before}
-    due = seen_before | set(now) | set(rows)
+    due = set(now) | set(rows)
     count = dict.fromkeys(("done_before", "recovered", "skipped", "held"), 0)
     problems: list[str] = []
     for key in sorted(due):
-        bucket, problem = _place(rows.get(key), now.get(key), key in seen_before)
+        bucket, problem = _place(rows.get(key), now.get(key))
         if bucket:
             count[bucket] += 1
         if problem:
@@ -42,22 +41,21 @@ def balance(before: Sequence[Finding], after: Sequence[Finding], items: Iterable
     )
 
 
-def _place(row: ItemRow | None, now: Finding | None, seen_before: bool) -> tuple[str, str]:
+def _place(row: ItemRow | None, now: Finding | None) -> tuple[str, str]:
     """Which part of the balance a slot belongs to, and what is wrong with that."""
     if row is None:
         if now is not None and now.verdict is Verdict.DONE:
             return "done_before", ""
         return "", "not done, and no item of the plan stands for it"
     if row.outcome is ItemOutcome.CONFIRMED:
-        if now is None:
-            gone = "recovered, but the second audit does not see the slot any more"
-            return "recovered", gone if seen_before else ""
-        if now.verdict is not Verdict.DONE and not _by_statement(row):
+        if now is not None and now.verdict is not Verdict.DONE and not _by_statement(row):
             return "recovered", f"called recovered, but the second audit says {now.verdict.value} ({now.reason})"
         return "recovered", ""
-    by_outcome = {ItemOutcome.SKIPPED: "skipped", ItemOutcome.HELD: "held"}
-    if row.outcome in by_outcome:
-        return by_outcome[row.outcome], ""
+    if row.outcome is ItemOutcome.SKIPPED:
+        half = now is not None and now.verdict is Verdict.PARTIAL and "by itself" in row.reason
+        return "skipped", f"skipped ({row.reason}), but the second audit says it is partial" if half else ""
+    if row.outcome is ItemOutcome.HELD:
+        return "held", ""
     return "", "the run ended before this item did; run `allclear recover` again"
 
 

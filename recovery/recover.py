@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from recovery.act import Ended, Runner
+from recovery.answers import DROP, dropped_by
 from recovery.approvals import Consent
 from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError, Unavailable
-from recovery.model import ItemOutcome, Kind, Plan, PlanItem, Question, Remedy, Verdict
+from recovery.model import Answer, ItemOutcome, Kind, Plan, PlanItem, Question, Remedy, Verdict
 from recovery.plan import WHAT_NOW, is_intact
 from recovery.policy import Policy
 from recovery.ports import Account, Clock, Tell
@@ -123,6 +124,8 @@ class Recovery:
     runner: Runner = field(init=False)
     _not_repaired: dict[str, set[str]] = field(default_factory=dict)
     _silent: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    _before: dict[str, datetime] = field(default_factory=dict)
+    """When each item had last moved as the run began: a later move is another worker's."""
 
     def __post_init__(self) -> None:
         """The runner that all items share."""
@@ -143,6 +146,7 @@ class Recovery:
         if not is_intact(self.plan):
             raise RefusedError("The plan was changed after it was made.", "Make a new one with `allclear plan`.")
         await self.ledger.open_items(self.plan)
+        self._before = {row.slot_key: row.updated_at for row in await self.ledger.items(plan=self.plan.digest)}
         for item in self.plan.items:
             if item.slot.kind == Kind.DATA_SYNC:
                 self._not_repaired.setdefault(item.slot.account, set()).add(item.slot.key)
@@ -182,7 +186,8 @@ class Recovery:
 
     async def _item(self, item: PlanItem, *, late: bool = False) -> None:
         row = await self.ledger.item(item.slot.key)
-        if late and row is not None and row.outcome in (ItemOutcome.HELD, ItemOutcome.SKIPPED):
+        by_another = late and row is not None and row.updated_at != self._before.get(row.slot_key)
+        if by_another and row is not None and row.outcome in (ItemOutcome.HELD, ItemOutcome.SKIPPED):
             self._settled(item, row.outcome)
             self.tell("item", {"slot": item.slot.key, "outcome": row.outcome.value, "reason": "by another worker"})
             return
@@ -207,15 +212,16 @@ class Recovery:
         account = self.accounts.get(item.slot.account)
         if account is None:
             return held(f"Account {item.slot.account} is not configured here. Who looks after it?")
-        if item.actions and (barred := await self._barred(item)):
-            return held(barred)
-        answers = tuple(a.choice for a in await self.ledger.answers(item.slot.key))
+        answers = await self.ledger.answers(item.slot.key)
+        last = answers[-1] if answers else None
+        if item.actions and (over := await self._over(item, last)):
+            return over
         context = Context(
             item,
             account,
             self.runner,
             self.secret,
-            answers,
+            last.choice if last else "",
             lambda: tuple(sorted(self._not_repaired.get(item.slot.account, ()))),
             self._alarm,
         )
@@ -245,6 +251,13 @@ class Recovery:
         where = (item.slot.account, item.slot.system)
         if isinstance(error, Unavailable):
             self._silent.setdefault(where, []).append(str(error))
+
+    async def _over(self, item: PlanItem, last: Answer | None) -> Ended | None:
+        """How an item ends without its recipe: given up by a named person since the plan was made, or barred."""
+        if last is not None and last.choice == DROP:
+            return skipped(dropped_by(last))
+        barred = await self._barred(item)
+        return held(barred) if barred else None
 
     async def _barred(self, item: PlanItem) -> str:
         """Why this item may not act, or would only cost everybody time, as a question; or ""."""

@@ -8,6 +8,7 @@ round and needs no memory but the ledger.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,16 +16,18 @@ from datetime import timedelta
 
 from recovery.act import Effect, Ended, Look, Runner
 from recovery.audit_reading import Patience
-from recovery.errors import RemoteError
+from recovery.errors import LedgerConflict, RemoteError
 from recovery.gate import overlap_bounds
 from recovery.ledger.rows import ActionRow, ActionSpec, ItemRow
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Saw, Slot
 from recovery.plan import key_for
-from recovery.ports import Account
-from recovery.testify import BY_HAND, STATUS_WORDS, STOPPED_STATUSES, run_saw
+from recovery.ports import Account, Campaign
+from recovery.testify import STATUS_WORDS, STOPPED_STATUSES, run_saw, runs_of
 
 STREAM = "watch"
 MOST_ACCOUNTS_AT_ONCE = 64
+STARTS = (ActionKind.REPROCESS, ActionKind.RUN_NOW, ActionKind.REPEAT_IMPORT)
+WATCHED = (ActionKind.RELEASE, *STARTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,9 @@ class Watcher:
 
     async def round(self) -> Round:
         """One look at every watched item, accounts side by side. Raises LedgerError only."""
-        ledger = self.runner.ledger
-        since = self.runner.clock.now() - timedelta(seconds=self.runner.policy.waits.watch)
+        stale = await self.runner.ledger.stale_actions()
         watched: dict[str, list[ItemRow]] = defaultdict(list)
-        for row in await ledger.items(outcome=ItemOutcome.CONFIRMED, since=since):
+        for row in await self._watched(stale):
             if row.account in self.accounts:
                 watched[row.account].append(row)
         room = asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE)
@@ -71,13 +73,28 @@ class Watcher:
                 return await self._looks(rows)
 
         done = await asyncio.gather(*(one(rows) for rows in watched.values()))
-        stale = await ledger.stale_actions()
         return Round(
             sum(map(len, watched.values())),
             tuple(sighting for seen, _ in done for sighting in seen),
             tuple(problem for _, problems in done for problem in problems),
             tuple(_unsettled(a) for a in stale),
         )
+
+    async def _watched(self, stale: Sequence[ActionRow]) -> list[ItemRow]:
+        """What was proven within the watching time, and what ended otherwise although something of it had left."""
+        ledger = self.runner.ledger
+        since = self.runner.clock.now() - timedelta(seconds=self.runner.policy.waits.watch)
+        rows = {row.slot_key: row for row in await ledger.items(outcome=ItemOutcome.CONFIRMED, since=since)}
+        left = [row for row in await ledger.items(outcome=ItemOutcome.HELD, since=since) if await self._sent(row)]
+        for key in {action.slot_key for action in stale if action.kind in WATCHED}:
+            row = await ledger.item(key)
+            left += [row] if row is not None else []
+        return [*rows.values(), *(row for row in left if row.slot_key not in rows)]
+
+    async def _sent(self, row: ItemRow) -> bool:
+        """Whether a copy was armed or a job started whose effect nobody has proven absent."""
+        actions = await self.runner.ledger.actions(row.slot_key)
+        return any(a.kind in WATCHED and a.attempts and a.state is not ActionState.PLANNED for a in actions)
 
     async def _looks(self, rows: Sequence[ItemRow]) -> tuple[list[Sighting], list[str]]:
         """One account's items, one after the other; a remote that stays silent is asked no more in this round."""
@@ -106,19 +123,20 @@ class Watcher:
         actions = {a.kind: a for a in await self.runner.ledger.actions(row.slot_key)}
         if ActionKind.RELEASE in actions:
             return await self._original(row, account, actions[ActionKind.RELEASE])
-        if ActionKind.REPROCESS in actions:
-            return await self._job(row, account, actions[ActionKind.REPROCESS])
-        return None
+        started = next((actions[kind] for kind in STARTS if kind in actions), None)
+        return None if started is None else await self._job(row, account, started)
 
     async def _original(self, row: ItemRow, account: Account, release: ActionRow) -> Sighting | None:
         original = await account.campaigns.campaign(row.object_ref)
         if original.send_amt == 0:
-            return None
+            return await self._about_to_go(row, account, original)
         copy_ref = release.result_ref or release.target_ref
         copy = await account.campaigns.campaign(copy_ref)
         least, most = overlap_bounds(original.send_amt, copy.send_amt, max(original.total_amt, copy.total_amt))
         if original.status not in STOPPED_STATUSES | {"5"}:
-            await self._stop_again(row, account)
+            await self._stop(row, account, original.ref, "stop_late", ActionKind.STOP)
+        if copy.status == "1":
+            await self._stop(row, account, copy.ref, "disarm_late", ActionKind.DISARM)
         word = STATUS_WORDS.get(original.status, original.status)
         return Sighting(
             row.slot_key,
@@ -128,12 +146,24 @@ class Watcher:
             most,
         )
 
-    async def _stop_again(self, row: ItemRow, account: Account) -> None:
-        """Stops what is still going out; a second stop of the same original is its own action."""
+    async def _about_to_go(self, row: ItemRow, account: Account, original: Campaign) -> Sighting | None:
+        """An original that is on its way again is stopped before it reaches anybody."""
+        if original.status not in ("1", "2"):
+            return None
+        await self._stop(row, account, original.ref, "stop_late", ActionKind.STOP)
+        word = STATUS_WORDS[original.status]
+        return Sighting(row.slot_key, f"the original {original.ref} was {word} again, with nobody reached yet: stopped")
+
+    async def _stop(self, row: ItemRow, account: Account, ref: str, what: str, kind: ActionKind) -> None:
+        """Stops what is still going out, or is about to; each further stop of the same campaign is its own action."""
         slot = Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name)
+        key, n = key_for(self.secret, slot, what, row.generation), 0
+        while (done := await self.runner.ledger.action(key)) is not None and done.state is ActionState.CONFIRMED:
+            n += 1
+            key = key_for(self.secret, slot, what, row.generation, str(n))
 
         async def look() -> Look:
-            now = await account.campaigns.campaign(row.object_ref)
+            now = await account.campaigns.campaign(ref)
             return Look(
                 "seen" if now.status in STOPPED_STATUSES else "absent", now.ref, now.digest, f"status {now.status}"
             )
@@ -142,16 +172,16 @@ class Watcher:
             await self.runner.perform(
                 Effect(
                     ActionSpec(
-                        key_for(self.secret, slot, "stop_late", row.generation),
+                        key,
                         row.slot_key,
                         row.account,
-                        ActionKind.STOP,
+                        kind,
                         Harm.H0,
-                        row.object_ref,
+                        ref,
                         row.generation,
                     ),
-                    f"stop campaign {row.object_ref} of {row.account}, which moved by itself",
-                    lambda attempt: account.campaigns.stop(row.object_ref, attempt),
+                    f"stop campaign {ref} of {row.account}, since the original moved by itself",
+                    lambda attempt: account.campaigns.stop(ref, attempt),
                     look,
                     repeatable=True,
                     settle_seconds=self.runner.policy.waits.settle_copy,
@@ -163,14 +193,12 @@ class Watcher:
 
     async def _job(self, row: ItemRow, account: Account, ours: ActionRow) -> Sighting | None:
         log = await account.jobs.activity_log(row.due_at, self.runner.clock.now(), row.object_ref)
+        slot = Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name)
+        # A log that names no schedule would show the next regular run as if it were the late one.
         late = [
             r
-            for r in log.runs
-            if r.definition_ref == row.object_ref
-            and r.ref != ours.result_ref
-            and r.requested_by not in BY_HAND
-            and r.scheduled_for == row.due_at
-            and run_saw(r) is Saw.WORKED
+            for r in runs_of(slot, (r for r in log.runs if r.scheduled_for is not None), None)
+            if r.ref != ours.result_ref and run_saw(r) is Saw.WORKED
         ]
         if not late:
             return None
@@ -185,9 +213,10 @@ class Watcher:
         if self.tell_people is not None:
             await self.tell_people(sighting)
         data = {"text": sighting.text, "least": sighting.least, "most": sighting.most}
-        await self.runner.ledger.append(
-            name, "seen", self.runner.ledger.owner, self.runner.clock.now(), data, len(told)
-        )
+        with contextlib.suppress(LedgerConflict):  # another round saw it at the same time, and recorded it
+            await self.runner.ledger.append(
+                name, "seen", self.runner.ledger.owner, self.runner.clock.now(), data, len(told)
+            )
 
 
 def _unsettled(row: ActionRow) -> str:

@@ -179,17 +179,19 @@ def approvals(connection: Connection, digest: str) -> tuple[Approval, ...]:
 
 
 def open_items(work: Work, made: Plan) -> None:
-    """Insert the plan's items; those known and not confirmed move to this plan and are open again."""
+    """Insert the plan's items; those of another plan that are not confirmed move to this one and are open again.
+
+    What this plan's items have come to so far stays, so a worker that joins takes back nothing of another's work.
+    """
     save_plan(work, made)
     rows = [_new_item(each, made, work.now) for each in made.items]
     if not rows:
         return
     put = work.insert(item)
-    renewed = ["name", "verdict", "remedy", "outcome", "reason", "question", "plan_digest", "incident", "updated_at"]
     statement = put.on_conflict_do_update(
         index_elements=["slot_key"],
-        set_={name: getattr(put.excluded, name) for name in renewed},
-        where=item.c.outcome != str(ItemOutcome.CONFIRMED),
+        set_={name: getattr(put.excluded, name) for name in RENEWED},
+        where=(item.c.outcome != str(ItemOutcome.CONFIRMED)) & (item.c.plan_digest != made.digest),
     )
     work.execute(statement, rows)
     links = [{"plan_digest": made.digest, "slot_key": row["slot_key"]} for row in rows]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from recovery.act import Ended, Runner
+from recovery.gate import Hold, Skip
 from recovery.ledger.rows import ActionSpec
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, PlanItem, Question, digest_of, marker_of
 from recovery.plan import key_for
@@ -17,13 +18,13 @@ LEFT_OPEN = frozenset({ActionState.CLAIMED, ActionState.IN_FLIGHT, ActionState.U
 
 @dataclass(slots=True)
 class Context:
-    """One item's surroundings. `answers` are the choices that named persons recorded for it, newest last."""
+    """One item's surroundings. `answer` is the choice that a named person recorded for it last, or ""."""
 
     item: PlanItem
     account: Account
     runner: Runner
     secret: bytes = field(repr=False)
-    answers: tuple[str, ...] = ()
+    answer: str = ""
     unrepaired_syncs: Callable[[], tuple[str, ...]] = field(default=tuple)
     alarm: Callable[[str], Awaitable[None]] | None = None
 
@@ -74,6 +75,13 @@ class Context:
 def held(text: str, recommended: str = "wait", *more: str) -> Ended:
     """The item waits for a person."""
     return Ended(ItemOutcome.HELD, text, Question(text, recommended, ("wait", "drop", *more)))
+
+
+def ended_by(ruling: Hold | Skip) -> Ended:
+    """The end that a rule of the gate asks for."""
+    if isinstance(ruling, Skip):
+        return skipped(ruling.reason)
+    return Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
 
 
 def skipped(reason: str) -> Ended:

@@ -158,8 +158,13 @@ class _TaggedImport:
             await self.context.clock.sleep(self.context.policy.waits.poll)
 
     async def _import_ended(self, run_ref: str) -> None:
-        """The two segments mean something only after an import without a single error row."""
+        """The two segments mean something only after an import without a single error row.
+
+        An import that a named person vouched for has no run that we know; what it did shows in the segments.
+        """
         c = self.context
+        if not run_ref:
+            return
         give_up = c.clock.monotonic() + c.policy.waits.job
         while True:
             run = await c.account.jobs.run(run_ref)
@@ -188,7 +193,7 @@ class _TaggedImport:
         """Only what a person saw in the plan is applied (R001.30); anything else is asked about by its own digest."""
         c = self.context
         ask_for = f"apply {gap.digest[:8]}"
-        if ask_for in c.answers:
+        if c.answer == ask_for:
             return
         if gap.digest != c.item.before.get("gap_digest"):
             raise held(

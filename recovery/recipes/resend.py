@@ -10,14 +10,24 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
-from recovery.errors import LedgerConflict, RemoteError
-from recovery.gate import AT_REST, RELEASE_ANYWAY, Allow, ReleaseFacts, Ruling, Skip, ask, may_release, overlap_bounds
-from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, Question, WriteResult
+from recovery.errors import RemoteError
+from recovery.gate import (
+    AT_REST,
+    RELEASE_ANYWAY,
+    Allow,
+    Hold,
+    ReleaseFacts,
+    Ruling,
+    Skip,
+    ask,
+    by_itself,
+    may_release,
+)
+from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult
 from recovery.ports import Campaign, CampaignContent
-from recovery.recipes.context import Context, confirmed, held, skipped
+from recovery.recipes.armed import LIVE, Armed
+from recovery.recipes.context import Context, confirmed, ended_by, held
 from recovery.testify import STATUS_WORDS, STOPPED_STATUSES
-
-LIVE = frozenset({"1", "2"})
 
 
 async def resend(context: Context) -> Ended:
@@ -37,8 +47,9 @@ class _Resend:
         original = await self._original()
         copies = await self._our_copies()
         self.gone = next((x for x in copies if x.send_amt > 0), None)
-        if original.send_amt > 0 and self.gone is None:
-            return skipped(f"the original went out by itself ({original.send_amt} of {original.total_amt} sent)")
+        moved = by_itself(original)
+        if moved is not None and self.gone is None:
+            return await self._moved(moved, copies)
         self.content = await c.account.campaigns.content(self.ref)
         await self._stop(original)
         await self._defuse(original)
@@ -65,6 +76,18 @@ class _Resend:
                 return await self._closing(elected)
             raise
         return await self._closing(elected)
+
+    @property
+    def _armed(self) -> Armed:
+        return Armed(self.context, self.ref)
+
+    async def _moved(self, moved: Hold | Skip, copies: tuple[Campaign, ...]) -> Ended:
+        """The original went first. A copy that an earlier run armed is taken back before anything is called over."""
+        armed = next((copy for copy in copies if copy.status == "1"), None)
+        if armed is None:
+            return ended_by(moved)
+        look = await self._armed.departure(armed.ref)
+        return await self._closing(armed.ref) if look.kind == SEEN else held(f"{look.note}. Stop it by hand?")
 
     async def _original(self) -> Campaign:
         return await self.context.account.campaigns.campaign(self.ref)
@@ -102,15 +125,12 @@ class _Resend:
                 )
             )
         except Ended as ended:
-            if ended.outcome is not ItemOutcome.HELD or RELEASE_ANYWAY not in c.answers:
+            if ended.outcome is not ItemOutcome.HELD or c.answer != RELEASE_ANYWAY:
                 raise _stop_question(ended) from None
             c.say("the stop is not confirmed; going on by recorded override")
 
     async def _may_stop(self) -> Ruling:
-        now = await self._original()
-        if now.send_amt > 0:
-            return Skip(f"the original went out by itself ({now.send_amt} of {now.total_amt} sent)")
-        return Allow()
+        return by_itself(await self._original()) or Allow()
 
     async def _look_stopped(self) -> Look:
         now = await self._original()
@@ -205,8 +225,8 @@ class _Resend:
         for candidate in sorted(campaigns, key=_by_age):
             fresh = candidate.created_at is None or candidate.created_at >= self.context.item.slot.due_at
             later = _by_age(candidate) > (len(self.ref), self.ref)
-            free = candidate.status == "0" and "[RK-" not in candidate.name
-            if fresh and later and free and await self._equal(candidate.ref):
+            free = candidate.status == "0" and "[RK-" not in candidate.name and candidate.source in ("", "copy")
+            if fresh and later and free and self._comparable() and await self._alike(candidate.ref):
                 return candidate
         return None
 
@@ -242,28 +262,22 @@ class _Resend:
         )
 
     async def _same_content(self, copy_ref: str) -> None:
-        """The copy says the same to the same people; where the platform shows neither, it must at least be its copy."""
-        same = await self._equal(copy_ref) if self._comparable() else await self._is_a_copy(copy_ref)
-        if not same:
+        """The copy says the same to the same people; where no text can be read, it must at least be a copy."""
+        is_copy = self._comparable() or (await self.context.account.campaigns.campaign(copy_ref)).source == "copy"
+        if not (is_copy and await self._alike(copy_ref)):
             raise held(
                 f"Draft {copy_ref} does not say the same to the same lists as the original {self.ref}. "
                 "Send it all the same?"
             )
 
     def _comparable(self) -> bool:
+        """Whether what the original says can be read: two different mails may well go to the same list."""
         assert self.content is not None
-        return bool({"messages", "lists"}.intersection(self.content.readable))
+        return "messages" in self.content.readable
 
-    async def _is_a_copy(self, copy_ref: str) -> bool:
+    async def _alike(self, copy_ref: str) -> bool:
+        """Equal fingerprints over the same readable parts."""
         assert self.content is not None
-        copy = await self.context.account.campaigns.campaign(copy_ref)
-        return copy.source == "copy" and copy.segment_ref == self.content.segment_ref
-
-    async def _equal(self, copy_ref: str) -> bool:
-        """Equal fingerprints over the same readable parts; what cannot be compared is never called equal."""
-        assert self.content is not None
-        if not self._comparable():
-            return False
         theirs = await self.context.account.campaigns.content(copy_ref)
         return theirs.fingerprint == self.content.fingerprint and theirs.readable == self.content.readable
 
@@ -284,7 +298,7 @@ class _Resend:
                 send,
                 lambda: self._look_released(copy_ref),
                 check=lambda: self._gate(copy_ref),
-                confirm=lambda: self._departure(copy_ref),
+                confirm=lambda: self._armed.departure(copy_ref),
                 repeatable=c.policy.assume_one_shot_release or c.account.one_shot_release,
                 settle_seconds=c.policy.waits.settle,
             )
@@ -321,7 +335,7 @@ class _Resend:
                 foreign=foreign,
                 killed=c.runner.switched_off() or await c.runner.ledger.killed(),
                 tripped=c.runner.tripped,
-                override=RELEASE_ANYWAY in c.answers,
+                override=c.answer == RELEASE_ANYWAY,
                 unrepaired_syncs=c.unrepaired_syncs(),
             )
         )
@@ -338,98 +352,16 @@ class _Resend:
             later = other.created_at is None or other.created_at >= self.context.item.slot.due_at
             looks_alike = name in other.name.casefold() and later and other.ref not in (self.ref, copy.ref)
             by_hand = other.source == "copy" and "[RK-" not in other.name
-            if looks_alike and by_hand and other.status in ("1", "2", "5") and await self._equal(other.ref):
+            if looks_alike and by_hand and other.status in ("1", "2", "5") and await self._alike(other.ref):
                 foreign.append(other)
         return siblings, tuple(foreign)
-
-    async def _departure(self, copy_ref: str) -> Look:
-        """Watches while armed: any move of the original disarms the copy; departure is proven by the counters."""
-        c = self.context
-        give_up = c.clock.now() + timedelta(seconds=c.policy.waits.arm + c.policy.waits.departure)
-        while True:
-            copy = await c.account.campaigns.campaign(copy_ref)
-            if copy.status in ("2", "5") and copy.send_amt > 0:
-                note = f"copy {copy.ref} left: {copy.send_amt} of {copy.total_amt} sent"
-                return Look(SEEN, copy.ref, copy.digest, note)
-            original = await self._original()
-            reason = self._why_disarm(original)
-            if reason and copy.status == "1":
-                await self._disarm(copy_ref, reason)
-            if copy.status in STOPPED_STATUSES and copy.send_amt > 0:
-                raise await self._stopped_halfway(original, copy)
-            if copy.status in STOPPED_STATUSES:
-                raise held(
-                    f"Copy {copy_ref} was stopped before it left ({STATUS_WORDS[copy.status]}). Is it still wanted?"
-                )
-            if c.clock.now() > give_up:
-                return Look(CANNOT_TELL, note=f"copy {copy_ref} was armed but has not left: status {copy.status}")
-            await c.clock.sleep(c.policy.waits.poll)
-
-    def _why_disarm(self, original: Campaign) -> str:
-        if original.send_amt > 0:
-            return f"the original went out by itself ({original.send_amt} of {original.total_amt} sent)"
-        off = self.context.runner.switched_off()
-        if off:
-            return f"kill switch: {off}"
-        if original.status in LIVE and RELEASE_ANYWAY not in self.context.answers:
-            return f"the original is {STATUS_WORDS[original.status]} again"
-        return ""
-
-    async def _disarm(self, copy_ref: str, reason: str) -> None:
-        """Stops an armed copy; the kill switch does not forbid what only takes mail back."""
-        c = self.context
-        c.say(f"disarming copy {copy_ref}: {reason}")
-        spec = c.spec(ActionKind.DISARM, Harm.H0, copy_ref, detail=copy_ref)
-        await c.runner.ledger.ensure([spec])
-        row = await c.runner.ledger.claim(spec.key, c.policy.waits.lease)
-        if row is not None:
-            try:
-                attempt = await c.runner.ledger.intend(
-                    row,
-                    f"disarm copy {copy_ref}",
-                    send_within_seconds=c.policy.waits.send_within,
-                    deadline_seconds=c.policy.waits.write_deadline,
-                )
-            except LedgerConflict:
-                await c.runner.ledger.unclaim(row, "someone else disarms it")
-            else:
-                await c.runner.ledger.settle(attempt, await c.account.campaigns.stop(copy_ref, attempt))
-        copy = await c.account.campaigns.campaign(copy_ref)
-        if copy.status in STOPPED_STATUSES and copy.send_amt == 0:
-            release = c.spec(ActionKind.RELEASE, Harm.H3, copy_ref)
-            question = Question(f"Copy {copy_ref} was disarmed before it left: {reason}. Send it later?", "wait")
-            await c.runner.ledger.hold(release.key, question)
-            if "went out by itself" in reason:
-                await c.runner.ledger.skip(release.key, f"disarmed: {reason}")
-                raise skipped(f"{reason}; copy {copy_ref} was stopped before it left")
-            raise Ended(ItemOutcome.HELD, question.text, question)
-
-    async def _stopped_halfway(self, original: Campaign, copy: Campaign) -> Ended:
-        """The stop came when some mail had left: part of the audience has it, which only a person can judge."""
-        text = f"Copy {copy.ref} was stopped while it was leaving: {copy.send_amt} of {copy.total_amt} sent."
-        if original.send_amt > 0:
-            text = f"{text} {await self._report_overlap(original, copy)}."
-        return held(f"{text} What about the others?")
-
-    async def _report_overlap(self, original: Campaign, copy: Campaign) -> str:
-        """Both moved: counted, told, and everything that reaches people stops."""
-        c = self.context
-        least, most = overlap_bounds(original.send_amt, copy.send_amt, max(copy.total_amt, original.total_amt))
-        text = (
-            f"Both went out: original {original.ref} ({original.send_amt} sent) and copy {copy.ref} "
-            f"({copy.send_amt} sent); between {least} and {most} people got it twice"
-        )
-        c.runner.tripped = c.runner.tripped or text
-        if c.alarm is not None:
-            await c.alarm(text)
-        return text
 
     async def _closing(self, copy_ref: str) -> Ended:
         """The last look: if both moved, the overlap is counted, reported, and everything that reaches people stops."""
         c = self.context
         original, copy = await self._original(), await c.account.campaigns.campaign(copy_ref)
         if original.send_amt > 0:
-            text = await self._report_overlap(original, copy)
+            text = await self._armed.report_overlap(original, copy)
             return confirmed(f"copy {copy_ref} was sent; DOUBLE: {text}")
         text = f"copy {copy_ref} was sent to {copy.send_amt} of {copy.total_amt}; the original stayed at rest"
         return confirmed(text)

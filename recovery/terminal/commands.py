@@ -320,7 +320,7 @@ async def report(config: Path | None, output: Path, digest: str, *, as_json: boo
 
         items = tuple(await systems.ledger.items(incident=made.window.incident_ref))
         fresh = await audit_window(systems, made.window, remember=False)
-        closing = balance((), fresh.findings, items) if all(i.outcome is not ItemOutcome.OPEN for i in items) else None
+        closing = balance(fresh.findings, items) if all(i.outcome is not ItemOutcome.OPEN for i in items) else None
         from recovery.approvals import Consent
 
         done = RecoverResult(made, Consent(frozenset()), items, result, closing)

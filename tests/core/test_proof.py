@@ -41,28 +41,24 @@ def test_a_window_adds_up_when_every_slot_is_done_recovered_skipped_or_held() ->
         found(slots[3], Verdict.UNCERTAIN),
     ]
     items = [a_row(slots[1], CONFIRMED), a_row(slots[2], SKIPPED), a_row(slots[3], HELD)]
-    closing = balance((), after, items)
+    closing = balance(after, items)
     assert closing == Balance(due=4, done_before=1, recovered=1, skipped=1, held=1, doubles=0)
     assert closing.adds_up
 
 
 def test_an_empty_window_adds_up() -> None:
-    assert balance((), (), ()).adds_up
+    assert balance((), ()).adds_up
 
 
 @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.DONE])
 def test_a_slot_that_is_not_done_and_has_no_item_is_a_problem(verdict: Verdict) -> None:
-    closing = balance((), [found(SLOT, verdict)], ())
+    closing = balance([found(SLOT, verdict)], ())
     assert not closing.adds_up
     assert closing.problems == (f"{SLOT.key}: not done, and no item of the plan stands for it",)
 
 
-def test_a_slot_that_vanished_between_the_audits_is_a_problem() -> None:
-    assert not balance([found(SLOT)], (), ()).adds_up
-
-
 def test_an_item_that_is_still_open_is_a_problem() -> None:
-    closing = balance((), [found(SLOT, Verdict.MISSED)], [a_row(SLOT, OPEN)])
+    closing = balance([found(SLOT, Verdict.MISSED)], [a_row(SLOT, OPEN)])
     assert not closing.adds_up
     assert "recover` again" in closing.problems[0]
 
@@ -70,26 +66,27 @@ def test_an_item_that_is_still_open_is_a_problem() -> None:
 @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.DONE])
 def test_a_recovery_that_the_second_audit_does_not_see_is_a_problem(verdict: Verdict) -> None:
     """The ledger's word is not enough: the remotes must show it."""
-    closing = balance((), [found(SLOT, verdict)], [a_row(SLOT, CONFIRMED)])
+    closing = balance([found(SLOT, verdict)], [a_row(SLOT, CONFIRMED)])
     assert not closing.adds_up
     assert closing.problems == (f"{SLOT.key}: called recovered, but the second audit says {verdict.value} (so it is)",)
 
 
 def test_what_a_named_person_stated_need_not_show_at_the_remotes() -> None:
     row = a_row(SLOT, CONFIRMED, "stated by Ann: the venue sent it by hand")
-    assert balance((), [found(SLOT, Verdict.MISSED)], [row]).adds_up
+    assert balance([found(SLOT, Verdict.MISSED)], [row]).adds_up
 
 
-def test_a_recovered_slot_that_was_seen_before_and_is_gone_is_a_problem() -> None:
-    closing = balance([found(SLOT, Verdict.MISSED)], (), [a_row(SLOT, CONFIRMED)])
+def test_an_original_that_our_stop_cut_off_is_not_called_skipped_without_a_word() -> None:
+    row = a_row(SLOT, SKIPPED, "the original 1 went out by itself after all (10 of 350 sent)")
+    closing = balance([found(SLOT, Verdict.PARTIAL)], [row])
     assert not closing.adds_up
-    assert "does not see the slot any more" in closing.problems[0]
+    assert "partial" in closing.problems[0]
 
 
 @pytest.mark.parametrize("outcome", [CONFIRMED, SKIPPED, HELD])
 def test_an_item_is_counted_even_when_its_slot_is_not_seen_any_more(outcome: ItemOutcome) -> None:
     """Nothing is dropped silently: a job that began before the window is no slot once it has ended."""
-    closing = balance((), (), [a_row(SLOT, outcome)])
+    closing = balance((), [a_row(SLOT, outcome)])
     assert (closing.due, closing.recovered + closing.skipped + closing.held, closing.adds_up) == (1, 1, True)
 
 
@@ -100,7 +97,7 @@ def test_an_item_is_counted_even_when_its_slot_is_not_seen_any_more(outcome: Ite
 )
 def test_every_mail_beyond_the_first_is_a_double(copies: int, original: int, too_many: int) -> None:
     """Copies with our marker that left, and the original, counted from the remotes alone."""
-    closing = balance((), [mails(copies, original)], [a_row(SLOT, CONFIRMED)])
+    closing = balance([mails(copies, original)], [a_row(SLOT, CONFIRMED)])
     assert closing.doubles == too_many
     assert closing.adds_up is (too_many == 0)
     assert any("DOUBLE" in p for p in closing.problems) is (too_many > 0)
@@ -122,7 +119,7 @@ def test_it_adds_up_only_when_every_slot_has_one_place(slots: list[tuple[Verdict
             items.append(a_row(slot, outcome))
         proven = verdict is Verdict.DONE and outcome in (None, CONFIRMED)
         sound = sound and (proven or outcome in (SKIPPED, HELD))
-    closing = balance((), after, items)
+    closing = balance(after, items)
     assert closing.due == len(slots)
     assert closing.adds_up is sound
     assert bool(closing.problems) is not sound

@@ -354,7 +354,7 @@ class MemoryLedger:
             for each in plan.items:
                 key = each.slot.key
                 known = self.db.items.get(key)
-                if known is not None and known.outcome is ItemOutcome.CONFIRMED:
+                if known is not None and (known.outcome is ItemOutcome.CONFIRMED or known.plan_digest == plan.digest):
                     continue
                 generation = known.generation if known is not None else each.generation
                 slot = each.slot

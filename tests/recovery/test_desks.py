@@ -142,4 +142,4 @@ async def test_the_balance_is_taken_without_the_ledgers_word(tmp_path):
             remembered = await audit_window(systems, n.window())
             fresh = await audit_window(systems, n.window(), remember=False)
         assert {f.verdict for f in remembered.findings} == {Verdict.DONE}
-        assert not balance((), fresh.findings, done.items).adds_up
+        assert not balance(fresh.findings, done.items).adds_up
