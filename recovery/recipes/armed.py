@@ -28,6 +28,10 @@ class Armed:
     context: Context
     ref: str
 
+    async def original(self) -> Campaign:
+        """The original, read fresh."""
+        return await self.context.account.campaigns.campaign(self.ref)
+
     async def departure(self, copy_ref: str) -> Look:
         """Watches while armed: any move of the original disarms the copy; departure is proven by the counters.
 
@@ -52,7 +56,7 @@ class Armed:
             await self._end_disarms(copy)
             note = f"copy {copy.ref} left: {copy.send_amt} of {copy.total_amt} sent"
             return Look(SEEN, copy.ref, copy.digest, note)
-        original = await c.account.campaigns.campaign(self.ref)
+        original = await self.original()
         reason = self._why_disarm(original)
         if reason and copy.status == "1":
             await self._disarm(original, copy_ref, reason)

@@ -90,7 +90,7 @@ class _Resend:
         return await self._closing(armed.ref) if look.kind == SEEN else held(f"{look.note}. Stop it by hand?")
 
     async def _original(self) -> Campaign:
-        return await self.context.account.campaigns.campaign(self.ref)
+        return await self._armed.original()
 
     async def _our_copies(self) -> tuple[Campaign, ...]:
         listing = await self.context.account.campaigns.campaigns()

@@ -51,7 +51,7 @@ QUIET = policy(quiet=QuietHours(time(14), time(16)))
 OBJECTIONS: dict[str, tuple[dict[str, Any], str, type, str]] = {
     "the kill switch is on": ({"killed": "var/STOP"}, "_switched_off", Hold, "var/STOP"),
     "a double was seen elsewhere": ({"tripped": "both went out"}, "_switched_off", Hold, "both went out"),
-    "the original has begun to send": ({"original": a_campaign("7", "4", 1)}, "_original_went", Skip, "(1 of 400"),
+    "the original was cut off": ({"original": a_campaign("7", "4", 1)}, "_original_went", Hold, "the others"),
     "the original is done": ({"original": a_campaign("7", "5", 400)}, "_original_went", Skip, "400 of 400"),
     "the original is scheduled again": ({"original": a_campaign("7", "1")}, "_original_at_rest", Hold, "scheduled"),
     "the original is sending": ({"original": a_campaign("7", "2")}, "_original_at_rest", Hold, "sending"),

@@ -15,6 +15,7 @@ from integrations import pages
 from recovery import gate
 from recovery.ledger import files as ledger_files
 from recovery.ledger import opening as ledger_opening
+from recovery.recipes.armed import Armed
 from recovery.recipes.resend import _Resend
 from recovery.watch import Watcher
 from tests.prove.families import at_every_step, quiet
@@ -66,10 +67,10 @@ from tests.prove.seeded_recipes import (
     Started,
     TwoDrafts,
     Unapproved,
+    alike_always,
     counts_partly_sent_as_unsent,
     elects_anew,
     empty_means_all,
-    equal_always,
     first_page_only,
     looks_at_the_switch_once,
     no_round,
@@ -162,7 +163,7 @@ BUGS = (
     ),
     Bug(
         19, "a draft is adopted without comparing what it says",
-        lambda patch: patch.setattr(_Resend, "_equal", equal_always), "outside the plan",
+        lambda patch: patch.setattr(_Resend, "_alike", alike_always), "outside the plan",
         lambda: shown(
             OtherDraft, lambda: quiet("resend", faults=Faults(nth_write=3, nth_fate="lost_before")), range(2)
         ),
@@ -195,7 +196,7 @@ BUGS = (
         lambda: shown(ProductPlay, lambda: quiet("resend", faults=Faults(stop_ignored=True)), range(2)),
         all_of(
             without_rule(gate._original_at_rest),
-            lambda patch: patch.setattr(_Resend, "_why_disarm", lambda _self, _original: ""),
+            lambda patch: patch.setattr(Armed, "_why_disarm", lambda _self, _original: ""),
         ),
     ),
     Bug(

@@ -16,6 +16,7 @@ from recovery.ledger.rows import ActionRow
 from recovery.model import ItemOutcome, Plan
 from recovery.plan import key_for
 from recovery.ports import Campaign, Listing
+from recovery.recipes.armed import Armed
 from recovery.recipes.resend import _by_age, _Resend
 from recovery.recover import Recovery
 from recovery.watch import Round, Watcher
@@ -38,7 +39,7 @@ def takes_conflict_for_failure(patch: Patch) -> None:
     patch.setitem(Runner._MOVES, S.REJECTED, settle)
 
 
-async def equal_always(_self: _Resend, _copy_ref: str) -> bool:
+async def alike_always(_self: _Resend, _copy_ref: str) -> bool:
     return True
 
 
@@ -50,10 +51,10 @@ async def oldest_draft(self: _Resend) -> Look:
 
 
 def remembers_the_original(patch: Patch) -> None:
-    real = _Resend._original
+    real = Armed.original
     known: dict[int, Campaign] = {}
 
-    async def original(self: _Resend) -> Campaign:
+    async def original(self: Armed) -> Campaign:
         if id(self.context) not in known:
             now = await real(self)
             if now.status != "4":
@@ -61,17 +62,17 @@ def remembers_the_original(patch: Patch) -> None:
             known[id(self.context)] = now
         return known[id(self.context)]
 
-    patch.setattr(_Resend, "_original", original)
+    patch.setattr(Armed, "original", original)
 
 
 def counts_partly_sent_as_unsent(patch: Patch) -> None:
-    real = _Resend._original
+    real = Armed.original
 
-    async def original(self: _Resend) -> Campaign:
+    async def original(self: Armed) -> Campaign:
         now = await real(self)
         return replace(now, send_amt=0) if now.send_amt < now.total_amt else now
 
-    patch.setattr(_Resend, "_original", original)
+    patch.setattr(Armed, "original", original)
 
 
 async def trusts_the_stop(self: _Resend) -> Look:

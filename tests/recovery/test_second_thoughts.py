@@ -1,0 +1,90 @@
+"""What people say after the plan was made counts, and what one worker ended stays ended for the next."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from recovery.model import ItemOutcome
+from recovery.operate import audit_window, plan_from
+from sandbox import scenario_campaigns as mail
+from tests.recovery.stage import PEOPLE, approve, items, night, only, stage
+from tests.recovery.test_originals import gala, trigger
+
+QUIET = "[quiet_hours]\nstart = 00:00:00\nend = 23:59:59\n"
+
+
+async def test_an_item_that_a_person_dropped_stays_dropped_when_the_same_plan_runs_again(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(gala), tables=QUIET) as n:
+        async with n.open() as systems:
+            plan = await plan_from(systems, await audit_window(systems, n.window()))
+            assert plan is not None
+            for person in PEOPLE:
+                await approve(systems, plan, person)
+            row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD and "quiet hours" in row.reason
+        assert await n.answer(row.slot_key, "drop") == "The item ends here."
+        n.policy()
+        async with n.open() as systems:
+            row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.SKIPPED and row.reason.startswith("dropped by Dana Reyes")
+        assert n.sent() == 0
+
+
+async def test_a_worker_that_joins_takes_nothing_back_of_what_another_has_ended(tmp_path: Path) -> None:
+    def raffle(story: Any, account: Any) -> None:
+        mail.partly_sent(story, account, "Raffle", story.started_at + timedelta(minutes=20))
+
+    async with night(tmp_path, stage(raffle)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD
+        await systems.ledger.open_items(plan)
+        assert await systems.ledger.item(row.slot_key) == row
+
+
+async def test_an_override_that_was_taken_back_does_not_act(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(gala)) as n:
+        n.estate.account("harbor").pro2.campaigns[101].stop = "refused"
+        row = only(await n.recover())
+        assert row.outcome is ItemOutcome.HELD and "release anyway" in (row.question.choices if row.question else ())
+        await n.answer(row.slot_key, "release anyway")
+        await n.answer(row.slot_key, "wait", by="Sam Okafor")
+        async with n.open() as systems:
+            plan = await systems.ledger.latest_plan()
+            assert plan is not None
+            row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD
+        assert n.sent() == 0
+
+
+async def test_a_start_that_a_person_vouches_for_ends_by_their_word(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(trigger)) as n:
+        n.fault("dashboard", "run_now", "reset-before")
+        row = items(await n.recover())["trg"]
+        assert row.outcome is ItemOutcome.HELD
+        await n.answer(row.slot_key, "it happened")
+        done = await n.recover()
+        row = items(done)["trg"]
+        assert row.outcome is ItemOutcome.CONFIRMED and row.reason.startswith("stated by Dana Reyes")
+        assert done.problems == ()
+
+
+async def test_a_colleagues_draft_whose_text_cannot_be_read_is_never_taken_for_our_copy(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(gala)) as n:
+        pro2 = n.estate.account("harbor").pro2
+        n.fault("pro2", "campaign_messages", "403", times=-1)
+        n.fault("pro2", "copy", "reset-before")
+        theirs: list[Any] = []
+
+        def colleague(what: str, facts: Any) -> None:
+            if what == "sent" and facts["request"].startswith("duplicate") and not theirs:
+                theirs.append(
+                    pro2.add_campaign("Donor survey", 0, subject="Another mail", lists=[2], created_at=n.world.now())
+                )
+
+        n.tell = colleague
+        await n.recover()
+        assert (theirs[0].name, theirs[0].status, theirs[0].send_amt) == ("Donor survey", 0, 0)
