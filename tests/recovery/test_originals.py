@@ -1,4 +1,4 @@
-"""Originals that go on by themselves: an armed copy is taken back, and whoever was reached twice or not at all is told."""
+"""Originals that go on by themselves: armed copies are taken back, and who was reached twice or not at all is told."""
 
 from __future__ import annotations
 
