@@ -19,7 +19,6 @@ from recovery.model import (
     ActionState,
     AttemptOutcome,
     Exchange,
-    Facts,
     Harm,
     ItemOutcome,
     OpenAttempt,
@@ -97,7 +96,10 @@ class Effect:
 
 @dataclass(slots=True)
 class Runner:
-    """Performs effects for one run. `tripped` stops everything that reaches people for the rest of the run."""
+    """Performs effects for one run. `tripped` stops everything that reaches people for the rest of the run.
+
+    Replies that are lost in a row stop what reaches people of the account whose remotes lost them, and of no other.
+    """
 
     ledger: Ledger
     clock: Clock
@@ -106,7 +108,7 @@ class Runner:
     run_ref: str
     switched_off: Callable[[], str]
     tripped: str = ""
-    unknowns_in_a_row: int = 0
+    unknowns_in_a_row: dict[str, int] = field(default_factory=dict)
     stopping: Callable[[], bool] = field(default=lambda: False)
     _began: tuple[datetime, float] = field(init=False)
 
@@ -166,8 +168,9 @@ class Runner:
         off = self.switched_off()  # the ledger's own switch is looked at in the transaction that opens the attempt
         if off:
             raise Ended(ItemOutcome.HELD, f"kill switch: {off}", Question(f"The kill switch is on ({off}).", "wait"))
-        if self.tripped and effect.spec.harm is Harm.H3:
-            raise Ended(ItemOutcome.HELD, self.tripped, Question(f"All releases were stopped: {self.tripped}.", "wait"))
+        tripped = self.tripped_for(effect.spec.account)
+        if tripped and effect.spec.harm is Harm.H3:
+            raise Ended(ItemOutcome.HELD, tripped, Question(f"Releases were stopped: {tripped}.", "wait"))
         moved = self._clock_moved(effect)
         if moved:
             raise Ended(ItemOutcome.HELD, moved, Question(f"{moved}. Set it right, then run again.", "wait"))
@@ -226,16 +229,22 @@ class Runner:
         return row
 
     async def _after(self, effect: Effect, result: WriteResult) -> None:
+        account = effect.spec.account
         if result.outcome is AttemptOutcome.UNKNOWN:
-            self.unknowns_in_a_row += 1
-            if self.unknowns_in_a_row >= self.policy.limits.max_unknowns_in_a_row:
-                self.tripped = self.tripped or "several replies in a row were lost, so the remotes are not well"
-        else:
-            self.unknowns_in_a_row = 0
+            self.unknowns_in_a_row[account] = self.unknowns_in_a_row.get(account, 0) + 1
+        elif not self.tripped_for(account):
+            self.unknowns_in_a_row[account] = 0
         if result.auth_failed:
             await self._hold(effect, f"The remote refused our credentials: {result.detail.rstrip('.')}.")
         if result.outcome is AttemptOutcome.NOT_APPLIED and result.retry_after_seconds:
             await self.clock.sleep(result.retry_after_seconds)
+
+    def tripped_for(self, account: str) -> str:
+        """Why nothing that reaches people of this account may leave any more in this run; or ""."""
+        lost = self.unknowns_in_a_row.get(account, 0) >= self.policy.limits.max_unknowns_in_a_row
+        return self.tripped or (
+            f"several replies in a row were lost, so the remotes of {account} are not well" if lost else ""
+        )
 
     def _caps(self, effect: Effect) -> Caps | None:
         return caps_of(self.policy.limits, self.run_ref) if effect.spec.harm is Harm.H3 else None
@@ -340,8 +349,3 @@ async def attest(ledger: Ledger, clock: Clock, slot_key: str, by: str, text: str
     digest = digest_of([slot_key, body])
     await ledger.keep(Exchange("person", by, f"statement about {slot_key}", None, clock.now(), digest, body))
     return digest
-
-
-def facts_of_ended(ended: Ended) -> Facts:
-    """An ended item for progress lines and JSON."""
-    return {"outcome": ended.outcome.value, "reason": ended.reason}

@@ -18,11 +18,10 @@ from recovery.judge import judge
 from recovery.model import Evidence, Finding, ItemOutcome, OutageWindow, Saw, Testimony, Verdict
 from recovery.policy import Policy
 from recovery.ports import Account, Clock, Tell
+from recovery.share import MOST_ACCOUNTS_AT_ONCE
 from recovery.testify import LEDGER
 
 __all__ = ["AccountAudit", "AuditResult", "NotDue", "Remembers", "audit", "by_account"]
-
-MOST_ACCOUNTS_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ def _switched_off(f: ReleaseFacts) -> Ruling | None:
     if f.killed:
         return ask(f"The kill switch is on ({f.killed}). Release the copy once it is off?")
     if f.tripped:
-        return ask(f"All releases were stopped: {f.tripped}. Is it safe to go on?")
+        return ask(f"Releases were stopped: {f.tripped}. Is it safe to go on?")
     return None
 
 

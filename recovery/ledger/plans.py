@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, literal_column, select, update
 
-from recovery.approvals import approver
+from recovery.approvals import approver, reach_of
 from recovery.errors import LedgerConflict, RefusedError, UsageError
 from recovery.ledger.actions import FREE
 from recovery.ledger.codec import (
@@ -151,11 +150,6 @@ def _check_approval(given: Approval, made: Plan) -> None:
             f"the approval names {given.recipients} recipients, the approved items reach {reach}",
             "approve the number that the plan shows",
         )
-
-
-def reach_of(items: Iterable[PlanItem]) -> int:
-    """How many recipients the H3 items may reach, as far as known."""
-    return sum(each.audience or 0 for each in items if each.harm is Harm.H3)
 
 
 def approvals(connection: Connection, digest: str) -> tuple[Approval, ...]:

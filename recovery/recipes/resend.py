@@ -334,7 +334,7 @@ class _Resend:
                 siblings=siblings,
                 foreign=foreign,
                 killed=c.runner.switched_off() or await c.runner.ledger.killed(),
-                tripped=c.runner.tripped,
+                tripped=c.runner.tripped_for(c.account.name),
                 override=c.answer == RELEASE_ANYWAY,
                 unrepaired_syncs=c.unrepaired_syncs(),
             )

@@ -36,13 +36,13 @@ from recovery.served.pages import (
     recovery_page,
 )
 from recovery.settings import load_settings
+from recovery.share import MOST_ACCOUNTS_AT_ONCE
 from recovery.terminal.command_input import Part
 from recovery.views import audit_view, recover_view
 from recovery.window import make_window
 from recovery.wiring import Systems, open_systems, silent
 
 SHORTEST_DIGEST = 6
-MOST_ACCOUNTS_AT_ONCE = 64
 
 Read = tuple[tuple[Finding, ...], AccountAudit]
 

@@ -277,3 +277,12 @@ async def test_two_lost_replies_in_a_row_stop_every_further_release(tmp_path):
         assert {r.outcome for r in done.items} == {ItemOutcome.HELD}
         assert all("replies in a row were lost" in r.reason for r in done.items)
         assert n.sent() == 0
+
+
+async def test_replies_that_one_accounts_remotes_lose_stop_no_release_of_another(tmp_path):
+    async with night(tmp_path, stage(three, names=("able", "baker"))) as n:
+        n.fault("pro2", "copy", "502", "able", times=2)
+        done = await n.recover()
+        by_account = {name: {r.outcome for r in done.items if r.account == name} for name in ("able", "baker")}
+        assert by_account == {"able": {ItemOutcome.HELD}, "baker": {ItemOutcome.CONFIRMED}}
+        assert await n.oracle() == []
