@@ -26,6 +26,8 @@ from recovery.model import (
 
 MAX_ATTEMPTS = 3
 S = ActionState
+BY_LOOKING = "by looking"
+"""Who closed an attempt that was in flight when its effect was found at the remote: nobody's word that it is over."""
 
 FREE: dict[str, Any] = {"owner": "", "lease_until": None}
 
@@ -275,10 +277,13 @@ def take_over(work: Work, key: str) -> ActionRow:
 
 
 def _relabel(work: Work, row: Record, outcome: AttemptOutcome, note: str, evidence_digest: str = "") -> None:
-    """Correct what is known of the last attempt, keeping who closed it."""
+    """Correct what is known of the last attempt, keeping who closed it.
+
+    One still in flight is not over because its effect was seen, not even when its own process saw it.
+    """
     last = _last_attempt(work, row)
     if last is not None and last["outcome"] != AttemptOutcome.NOT_APPLIED:
-        work.close_attempt(row["attempt_ref"], str(outcome), note, evidence_digest, by=last["closed_by"])
+        work.close_attempt(row["attempt_ref"], str(outcome), note, evidence_digest, by=last["closed_by"] or BY_LOOKING)
 
 
 def _need_state(row: Record, state: ActionState) -> None:

@@ -29,3 +29,15 @@ async def test_a_lost_attempt_is_repeated_only_when_its_sender_is_proven_dead(tm
         sender._workers.release()  # what the kernel does when the process is gone
         assert (await other.absent("KEY1", "three looks, none there")).state is ActionState.PLANNED
     await sender.close()
+
+
+async def test_an_effect_that_its_own_process_saw_while_sending_may_still_come_again(url: str, state_dir: Path) -> None:
+    """Who adopts an effect has looked at the remote; that says nothing about a request that is still under way."""
+    sender = await Ledger.open(url, state_dir)
+    await opened(sender, spec())
+    await sender.adopt("KEY1", "55", "found", "d")
+    async with await Ledger.open(url, state_dir) as other:
+        await other.doubt("KEY1", "not there after all")
+        with pytest.raises(RefusedError, match="may still be alive"):
+            await other.absent("KEY1", "three looks, none there")
+    await sender.close()
