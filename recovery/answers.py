@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.errors import RefusedError, UsageError
+from recovery.gate import SEND_AGAIN
 from recovery.ledger.rows import ActionRow, ItemRow
 from recovery.model import ActionState, Answer, ItemOutcome
 from recovery.ports import Clock
@@ -50,6 +51,9 @@ async def give(ledger: Ledger, clock: Clock, name: str, choice: str, by: str, re
                 await ledger.skip(action.key, dropped_by(given))
         await ledger.finish_item(row.slot_key, ItemOutcome.SKIPPED, dropped_by(given))
         return "The item ends here."
+    if choice == SEND_AGAIN:
+        await ledger.raise_generation(row.slot_key, by.strip(), reason.strip())
+        return "The next plan of this outage sends it with a new copy: `allclear plan`, then approve that plan."
     if choice == IT_HAPPENED:
         return await _happened(ledger, clock, row, waiting, by, reason)
     if choice == IT_DID_NOT:

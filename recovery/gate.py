@@ -21,6 +21,8 @@ AT_REST = STOPPED_STATUSES | {"5"}
 """Statuses in which an original with nothing sent is not going to leave by itself (completed-and-empty included)."""
 
 RELEASE_ANYWAY = "release anyway"
+SEND_AGAIN = "send again"
+"""A named person's "repeat on purpose": the next plan makes a copy anew (a new generation)."""
 
 
 @dataclass(frozen=True, slots=True)

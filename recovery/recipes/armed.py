@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from recovery.act import CANNOT_TELL, SEEN, Ended, Look
 from recovery.errors import LedgerConflict, RefusedError, RemoteError
-from recovery.gate import RELEASE_ANYWAY, Skip, by_itself, overlap_bounds
+from recovery.gate import RELEASE_ANYWAY, SEND_AGAIN, Skip, by_itself, overlap_bounds
 from recovery.ledger.rows import ActionRow
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Question, digest_of
 from recovery.ports import Campaign
@@ -64,7 +64,8 @@ class Armed:
             await self._end_disarms(copy)
             if copy.send_amt > 0:
                 raise await self._stopped_halfway(original, copy)
-            raise held(f"Copy {copy_ref} was stopped before it left ({STATUS_WORDS[copy.status]}). Is it still wanted?")
+            text = f"Copy {copy_ref} was stopped before it left ({STATUS_WORDS[copy.status]}). Is it still wanted?"
+            raise await self._taken_back(original, copy_ref, text)
         return Look(CANNOT_TELL, note=f"copy {copy_ref} was armed but has not left: status {copy.status}")
 
     def _why_disarm(self, original: Campaign) -> str:
@@ -105,13 +106,14 @@ class Armed:
         copy = await c.account.campaigns.campaign(copy_ref)
         if copy.status in STOPPED_STATUSES and copy.send_amt == 0:
             await self._end_disarms(copy)
-            raise await self._disarmed(original, copy_ref, reason)
+            text = f"Copy {copy_ref} was disarmed before it left: {reason}. Send it later?"
+            raise await self._taken_back(original, copy_ref, text)
 
-    async def _disarmed(self, original: Campaign, copy_ref: str, reason: str) -> Ended:
-        """How the item ends now that its armed copy has been taken back."""
+    async def _taken_back(self, original: Campaign, copy_ref: str, text: str) -> Ended:
+        """How the item ends now that its armed copy was stopped: a stopped copy can never be sent, only another one."""
         c = self.context
         release = c.spec(ActionKind.RELEASE, Harm.H3, copy_ref)
-        question = Question(f"Copy {copy_ref} was disarmed before it left: {reason}. Send it later?", "wait")
+        question = Question(text, "wait", ("wait", "drop", SEND_AGAIN))
         known = await c.runner.ledger.action(release.key)
         if known is not None and known.state in (ActionState.CLAIMED, ActionState.IN_FLIGHT):
             known = await c.runner.ledger.take_over(release.key)  # a run that died while its copy was armed
@@ -121,7 +123,7 @@ class Armed:
         if moved is None:
             return Ended(ItemOutcome.HELD, question.text, question)
         if isinstance(moved, Skip) and known is not None:
-            await c.runner.ledger.skip(release.key, f"disarmed: {reason}")
+            await c.runner.ledger.skip(release.key, text)
         ended = ended_by(moved)
         return replace(ended, reason=f"{ended.reason}; copy {copy_ref} was stopped before it left")
 

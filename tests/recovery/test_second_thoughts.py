@@ -8,9 +8,10 @@ from typing import Any
 
 from recovery.model import ItemOutcome
 from recovery.operate import audit_window, plan_from
+from recovery.settings import load_settings
 from sandbox import scenario_campaigns as mail
 from tests.recovery.stage import PEOPLE, approve, items, night, only, stage
-from tests.recovery.test_originals import gala, trigger
+from tests.recovery.test_originals import gala, trigger, when_armed
 
 QUIET = "[quiet_hours]\nstart = 00:00:00\nend = 23:59:59\n"
 
@@ -88,3 +89,19 @@ async def test_a_colleagues_draft_whose_text_cannot_be_read_is_never_taken_for_o
         n.tell = colleague
         await n.recover()
         assert (theirs[0].name, theirs[0].status, theirs[0].send_amt) == ("Donor survey", 0, 0)
+
+
+async def test_a_copy_that_the_kill_switch_took_back_is_sent_anew_when_a_person_wants_it(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(gala), waits={"arm_seconds": 4}) as n:
+        settings = load_settings(n.config)
+        switch = settings.path(settings.kill_file)
+        when_armed(n, lambda: switch.write_text("stop"))
+        row = only(await n.recover())
+        assert row.outcome is ItemOutcome.HELD and "was disarmed before it left: kill switch" in row.reason
+        switch.unlink()
+        n.tell = lambda *_: None
+        assert "`allclear plan`" in await n.answer(row.slot_key, "send again")
+        done = await n.recover()
+        assert only(done).outcome is ItemOutcome.CONFIRMED and done.balance is not None and done.balance.adds_up
+        assert n.sent() == 350
+        assert await n.oracle() == []
