@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
+from collections import OrderedDict, deque
 
 import httpx
 
@@ -76,13 +77,19 @@ class _Line(_Reader):
 
 
 class Kept:
-    """A pool for reads. At most `connections` are open at once; who finds none free waits in turn."""
+    """A pool for reads. At most `connections` are open at once, idle ones included.
+
+    A new one takes the place of the one that has been idle longest; who finds all in use waits in turn.
+    """
 
     def __init__(self, context: ssl.SSLContext, max_body_bytes: int, connections: int) -> None:
         self._context = context
         self._max_body_bytes = max_body_bytes
+        self._connections = connections
         self._room = asyncio.Semaphore(connections)
-        self._idle: dict[Origin, list[_Line]] = {}
+        self._busy = 0
+        self._idle: dict[Origin, deque[_Line]] = {}  # of each origin, longest idle first
+        self._by_age: OrderedDict[_Line, Origin] = OrderedDict()  # of all origins, longest idle first
 
     async def exchange(self, request: Outgoing, connect_seconds: float, silence_seconds: float) -> Answer:
         """The whole answer, unpacked. `silence_seconds` is the longest pause in it."""
@@ -90,25 +97,50 @@ class Kept:
         base = request.base
         origin = (base.secure, base.host, base.port)
         async with self._room:
-            line = self._rested(origin)
-            if line is not None:
-                try:
-                    return await self._answer(line, origin, request.method, message, silence_seconds)
-                except NoAnswerError:
-                    pass
-            line = _Line(request.method, self._max_body_bytes, None)
-            line.transport = await connect(base, line, self._context, connect_seconds)
-            return await self._answer(line, origin, request.method, message, silence_seconds)
+            self._busy += 1
+            try:
+                line = self._rested(origin)
+                if line is not None:
+                    try:
+                        return await self._answer(line, origin, request.method, message, silence_seconds)
+                    except NoAnswerError:
+                        pass
+                self._close_idle()
+                line = _Line(request.method, self._max_body_bytes, None)
+                line.transport = await connect(base, line, self._context, connect_seconds)
+                return await self._answer(line, origin, request.method, message, silence_seconds)
+            finally:
+                self._busy -= 1
+                self._close_idle()
 
     def _rested(self, origin: Origin) -> _Line | None:
-        lines = self._idle.get(origin, [])
-        oldest = asyncio.get_running_loop().time() - IDLE_SECONDS
-        while lines:
+        oldest = _too_old()
+        while lines := self._idle.get(origin):
             line = lines.pop()
+            self._forget(line, origin)
             if not line.lost and line.idle_since > oldest:
                 return line
             _drop(line)
         return None
+
+    def _close_idle(self) -> None:
+        """Closes what has lain idle too long at any origin, and the longest idle of those for which there is no room.
+
+        They stand in order of age, so a call costs the same however many there are.
+        """
+        oldest = _too_old()
+        while self._by_age:
+            line, origin = next(iter(self._by_age.items()))
+            if line.idle_since > oldest and self._busy + len(self._by_age) <= self._connections:
+                return
+            self._idle[origin].popleft()
+            self._forget(line, origin)
+            _drop(line)
+
+    def _forget(self, line: _Line, origin: Origin) -> None:
+        del self._by_age[line]
+        if not self._idle[origin]:
+            del self._idle[origin]
 
     async def _answer(
         self, line: _Line, origin: Origin, method: str, message: bytes, silence_seconds: float | None
@@ -123,7 +155,8 @@ class Kept:
         finally:
             line.rest()
             if kept:
-                self._idle.setdefault(origin, []).append(line)
+                self._idle.setdefault(origin, deque()).append(line)
+                self._by_age[line] = origin
             else:
                 _drop(line)
         answer = answer_of(status, headers, body)
@@ -148,10 +181,14 @@ class Kept:
 
     async def aclose(self) -> None:
         """Close every idle connection."""
-        for lines in self._idle.values():
-            for line in lines:
-                _drop(line)
+        for line in self._by_age:
+            _drop(line)
+        self._by_age.clear()
         self._idle.clear()
+
+
+def _too_old() -> float:
+    return asyncio.get_running_loop().time() - IDLE_SECONDS
 
 
 def _drop(line: _Line) -> None:
