@@ -382,15 +382,26 @@ class Transport:
         )
 
     def _exchange_record(self, request: Outgoing, reply: Reply | None, detail: str = "") -> Exchange:
+        """What is kept of one exchange. `digest` is the SHA-256 of the reply's body.
+
+        With no reply it is that of the kept request, reason and time, a line each: evidence is stored once for each
+        digest, so a digest of nothing would show one unanswered write in the place of all others.
+        """
         context = trace.get_current_span().get_span_context()
+        line = kept_request(request.method, request.url, request.content, self._forms)
+        if reply is not None:
+            at, digest, body = reply.at, reply.digest, kept_body(reply.body, self._forms)
+        else:
+            at, body = self.clock.now(), f"[no reply: {redact_text(detail, self._forms)}]"
+            digest = hashlib.sha256(f"{line}\n{body}\n{at.isoformat()}".encode("utf-8", "replace")).hexdigest()
         return Exchange(
             system=self.system,
             account=self.account,
-            request=kept_request(request.method, request.url, request.content, self._forms),
+            request=line,
             status=reply.status if reply else None,
-            at=reply.at if reply else self.clock.now(),
-            digest=reply.digest if reply else hashlib.sha256(b"").hexdigest(),
-            body=kept_body(reply.body, self._forms) if reply else f"[no reply: {redact_text(detail, self._forms)}]",
+            at=at,
+            digest=digest,
+            body=body,
             trace_ref=f"{context.trace_id:032x}" if context.is_valid else "",
         )
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from recovery.errors import (
     Refused,
     Unavailable,
 )
+from recovery.ledger.ledger import Ledger
 from recovery.model import AttemptOutcome, Exchange, OpenAttempt, WriteResult
 
 APPLIED, REJECTED, NOT_APPLIED, UNKNOWN = (
@@ -407,6 +409,24 @@ async def test_an_unanswered_write_is_kept_too() -> None:
     result = await write(bench)
     assert result.exchange is not None
     assert (result.exchange.status, result.exchange.body) == (None, "[no reply: no answer in time]")
+
+
+async def test_each_unanswered_write_has_evidence_of_its_own_in_the_ledger(tmp_path: Path) -> None:
+    problems = iter([httpx.ReadTimeout("x"), httpx.RemoteProtocolError("x")])
+
+    def silent(request: httpx.Request) -> httpx.Response:
+        raise next(problems)
+
+    async with await Ledger.open(f"sqlite:///{tmp_path / 'l.db'}", tmp_path) as ledger:
+        bench = Bench(silent, keep=ledger.keep)
+        for minutes, reason in ((0, "no answer in time"), (60, "the connection or the reply broke off")):
+            await bench.clock.sleep(minutes * 60)
+            exchange = (await write(bench)).exchange
+            assert exchange is not None
+            await ledger.flush()
+            kept = await ledger.evidence(exchange.digest, "harbor")
+            assert kept is not None
+            assert (kept.body, kept.at) == (f"[no reply: {reason}]", bench.clock.now())
 
 
 async def test_evidence_that_cannot_be_stored_does_not_cost_the_outcome_of_a_write() -> None:
