@@ -16,6 +16,7 @@ from recovery.ports import Automation, Campaign, Listing
 from recovery.testify import CAMPAIGN_REPORT, MARKER, campaign_report, campaign_status, unreadable
 
 MOST_READS_AT_ONCE = 8
+AUDIENCE = "audience"  # a patience of its own: whom a campaign reaches decides no verdict, its report does
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +106,25 @@ class CampaignReader(Reader):
 
     async def _audience(self, campaign: Campaign) -> int | None:
         """Before it sends, the platform counts nobody; who would be reached must be known before anyone approves."""
-        try:
-            return await self.account.campaigns.audience(campaign.ref)
-        except RemoteError:
+        if self.given_up(System.PRO2, AUDIENCE):
             return None
+        try:
+            audience = await self.account.campaigns.audience(campaign.ref)
+        except RemoteError as error:
+            self.patience[AUDIENCE].lost(error)
+            return None
+        self.patience[AUDIENCE].answered()
+        return audience
 
     async def _report(self, campaign: Campaign) -> Testimony:
-        if self.patience.spent:
-            return unreadable(CAMPAIGN_REPORT, self.clock.now(), self.patience.spent)
+        if spent := self.given_up(System.PRO2):
+            return unreadable(CAMPAIGN_REPORT, self.clock.now(), spent)
         try:
             report = await self.account.campaigns.report(campaign.ref)
         except RemoteError as error:
-            self.patience.lost(error)
+            self.patience[System.PRO2].lost(error)
             return unreadable(CAMPAIGN_REPORT, self.clock.now(), str(error))
-        self.patience.answered()
+        self.patience[System.PRO2].answered()
         return campaign_report(report, campaign, self.clock.now())
 
     async def _stopped_by_us(self, slot: Slot, campaign: Campaign) -> bool:

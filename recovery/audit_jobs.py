@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -27,6 +27,9 @@ from recovery.testify import (
     unreadable,
 )
 
+MOST_GAPS_AT_ONCE = 2  # the rate limit sets the pace; more would only hold more lists in memory
+SIDES_OF_A_GAP = (System.TESSITURA, System.PRO2)
+
 
 @dataclass(frozen=True, slots=True)
 class JobReader(Reader):
@@ -46,12 +49,18 @@ class JobReader(Reader):
         if not definitions.complete:
             problems.append(f"definitions of {self.account.name} were not read whole ({definitions.problem})")
             evidence.append(self.all_unreadable(System.DASHBOARD, Kind.IMPORT, problems[-1]))
+        known: list[_Known] = []
         for definition in definitions.items:
             own = {witness: found.pop(definition.ref, []) for witness, found in runs.items()}
-            heard = await self._definition_evidence(definition, log, console, may, own)
-            evidence += heard
-            thing = definition.scheduled
-            if not heard and thing.schedule.type != "manual" and (not thing.active or thing.paused_at is not None):
+            try:
+                known.append(self._known(definition, own))
+            except BadReply as error:
+                evidence.append(self._without_due_times(definition.scheduled, error))
+        gaps = await self._gaps(k.definition for k in known if k.slots)
+        for each in known:
+            evidence += self._definition_evidence(each, log, console, may, gaps.get(each.definition.ref))
+            thing = each.definition.scheduled
+            if not each.slots and thing.schedule.type != "manual" and (not thing.active or thing.paused_at is not None):
                 since = f"paused since {iso(thing.paused_at)}" if thing.paused_at else "it is not active"
                 not_due.append(NotDue(thing.account, thing.kind, thing.object_ref, thing.name, since))
         evidence += self._undefined(log, console, runs)
@@ -73,39 +82,38 @@ class JobReader(Reader):
         except RemoteError as error:
             return unreadable(witness, self.clock.now(), str(error))
 
-    async def _definition_evidence(
-        self,
-        definition: Definition,
-        log: RunLog | Testimony,
-        console: RunLog | Testimony,
-        may: list[str],
-        own: Mapping[str, Sequence[Run]],
-    ) -> list[Evidence]:
+    def _known(self, definition: Definition, own: Mapping[str, Sequence[Run]]) -> _Known:
+        """A definition's slots of the window; BadReply when its schedule cannot be read."""
         thing = definition.scheduled
-        try:
-            after = self._due_and_next(thing)
-        except BadReply as error:
-            slot = Slot(
-                thing.account, thing.system, thing.kind, thing.object_ref, self.window.started_at, thing.name, "UTC"
-            )
-            return [Evidence(slot, (unreadable(ACTIVITY_LOG, self.clock.now(), str(error)),))]
+        after = self._due_and_next(thing)
         due = [m for m in after if m < self.window.ended_at]
         own = _at_a_clock_change(thing, due, own)
-        next_of = dict(zip(after, (*after[1:], None), strict=False))
         slots_of = [
             Slot(thing.account, thing.system, thing.kind, thing.object_ref, m, thing.name, thing.schedule.time_zone)
             for m in due
         ]
         slots_of += self._attempted(definition, slots_of, own)
-        if not slots_of:
-            return []
-        gap = await self._gap(definition) if thing.kind is Kind.DATA_SYNC else None
-        facts = {**_definition_facts(definition), "may": may}
-        last = _last_success(own) if thing.kind is Kind.TRIGGER else None
+        return _Known(definition, own, tuple(slots_of), dict(zip(after, (*after[1:], None), strict=False)))
+
+    def _without_due_times(self, thing: Scheduled, error: BadReply) -> Evidence:
+        where = (thing.account, thing.system, thing.kind, thing.object_ref)
+        slot = Slot(*where, self.window.started_at, thing.name, "UTC")
+        return Evidence(slot, (unreadable(ACTIVITY_LOG, self.clock.now(), str(error)),))
+
+    def _definition_evidence(
+        self,
+        known: _Known,
+        log: RunLog | Testimony,
+        console: RunLog | Testimony,
+        may: list[str],
+        gap: tuple[Testimony, Facts] | None,
+    ) -> list[Evidence]:
+        facts = {**_definition_facts(known.definition), "may": may}
+        last = _last_success(known.own) if known.definition.scheduled.kind is Kind.TRIGGER else None
         evidence = []
-        for slot in slots_of:
+        for slot in known.slots:
             heard = [
-                self._heard(w, slot, x, next_of.get(slot.due_at), own[w])
+                self._heard(w, slot, x, known.next_of.get(slot.due_at), known.own[w])
                 for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
             ]
             if gap is not None:
@@ -187,11 +195,39 @@ class JobReader(Reader):
                 found.setdefault(slot.key, Evidence(slot, (heard, other), {"run": run.ref}))
         return list(found.values())
 
+    async def _gaps(self, definitions: Iterable[Definition]) -> Mapping[str, tuple[Testimony, Facts]]:
+        """The gap of each data sync among them, by its ref, two measured side by side."""
+        room = asyncio.Semaphore(MOST_GAPS_AT_ONCE)
+
+        async def one(definition: Definition) -> tuple[str, tuple[Testimony, Facts]]:
+            async with room:
+                return definition.ref, await self._gap(definition)
+
+        syncs = [d for d in definitions if d.scheduled.kind is Kind.DATA_SYNC]
+        return dict(await asyncio.gather(*map(one, syncs)))
+
     async def _gap(self, definition: Definition) -> tuple[Testimony, Facts]:
+        if spent := self.given_up(*SIDES_OF_A_GAP):
+            return unreadable(TESSITURA_LIST, self.clock.now(), spent), {}
         try:
-            return await measure_gap(definition, self.account, self.clock)
+            gap = await measure_gap(definition, self.account, self.clock)
         except RemoteError as error:
+            self.patience[error.system].lost(error)
             return unreadable(TESSITURA_LIST, self.clock.now(), str(error)), {}
+        if gap[1]:  # a definition that names no list was not asked about
+            for system in SIDES_OF_A_GAP:
+                self.patience[system].answered()
+        return gap
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A definition, its own runs by witness, its slots, and after each due time the next."""
+
+    definition: Definition
+    own: Mapping[str, Sequence[Run]]
+    slots: tuple[Slot, ...]
+    next_of: Mapping[datetime, datetime | None]
 
 
 def _last_success(own: Mapping[str, Sequence[Run]]) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -82,7 +83,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One account within one window."""
+    """One account within one window. It has a `Patience` with each system that it asks often, by name."""
 
     window: OutageWindow
     account: Account
@@ -90,7 +91,11 @@ class Reader:
     secret: bytes = field(repr=False)
     clock: Clock
     memory: Remembers
-    patience: Patience = field(default_factory=Patience)
+    patience: defaultdict[str, Patience] = field(default_factory=lambda: defaultdict(Patience))
+
+    def given_up(self, *names: str) -> str:
+        """Why a question to these is not asked any more, or ""."""
+        return next((spent for name in names if (spent := self.patience[name].spent)), "")
 
     def all_unreadable(self, system: System, kind: Kind, reason: str) -> Evidence:
         """A whole listing that could not be read, as one uncertain slot: what it would have shown is not known."""

@@ -7,12 +7,14 @@ from types import SimpleNamespace
 import pytest
 
 from recovery import wiring
-from recovery.model import ItemOutcome, Verdict
+from recovery.model import ItemOutcome, Kind, Verdict
+from recovery.operate import audit_window
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
 from tests.recovery.stage import PEOPLE, approve, night, stage
 
 DOWN = {"down": "503", "html": "html-before", "hangs": "hang", "cut": "reset-before"}
+TRIES_OF_A_READ = 4
 NAMES = ("good", *DOWN, "token", "dashdown", "tessdown")
 
 
@@ -142,3 +144,44 @@ async def test_after_two_items_without_an_answer_the_accounts_other_items_are_no
         again = await n.recover()
         assert {r.outcome for r in again.items} == {ItemOutcome.CONFIRMED}
         assert await n.oracle() == []
+
+
+def nine_syncs(story, account):
+    at = jobs.once(story.started_at + timedelta(minutes=10))
+    for n in range(9):
+        jobs.plant_sync(
+            story, account, f"sync{n}", "Members", at, list_id=501 + n, tag=f"M{n}", mode="add_remove", lost=1,
+            fate=jobs.full_error,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("system", "op"), [("tessitura", "*"), ("pro2", "tags")])
+async def test_a_dead_remote_is_not_asked_about_every_data_sync_and_each_is_uncertain(
+    tmp_path, monkeypatch, system, op
+):
+    monkeypatch.setattr(wiring, "SystemClock", BriskClock)
+    async with night(tmp_path, stage(nine_syncs, names=("mute", "well"))) as n:
+        n.fault(system, op, "503", "mute", times=-1)
+        async with n.open() as systems:
+            found = (await audit_window(systems, n.window())).findings
+        mute = [f for f in found if f.slot.account == "mute" and f.slot.kind == Kind.DATA_SYNC]
+        assert [f.verdict for f in mute] == [Verdict.UNCERTAIN] * 9
+        assert sum("not asked" in t.detail for f in mute for t in f.evidence.testimonies) >= 5
+        questions = len(n.events(system, "fault", account="mute")) // TRIES_OF_A_READ
+        assert questions <= 4
+        well = [f for f in found if f.slot.account == "well" and f.slot.kind == Kind.DATA_SYNC]
+        assert [f.verdict for f in well] == [Verdict.FAILED] * 9
+
+
+async def test_a_platform_that_counts_no_audience_is_not_asked_for_every_campaigns(tmp_path, monkeypatch):
+    monkeypatch.setattr(wiring, "SystemClock", BriskClock)
+    async with night(tmp_path, stage(twenty, names=("mute",))) as n:
+        n.fault("pro2", "contacts", "503", "mute", times=-1)
+        found = await n.audit()
+        assert [f.verdict for f in found.values()] == [Verdict.MISSED] * 20
+        assert len(n.events("pro2", "fault")) // TRIES_OF_A_READ <= 11
+
+
+def twenty(story, account):
+    for n in range(20):
+        mail.overdue_small(story, account, f"Gala {n}", story.started_at + timedelta(minutes=20 + n))
