@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from recovery.desk.standing import desk_lines, desk_view
-from recovery.errors import LedgerError, LedgerUnavailable
+from recovery.errors import LedgerUnavailable
 from recovery.model import ItemOutcome, iso
 from recovery.report.words import both_times
 from recovery.settings import Settings
@@ -20,14 +20,15 @@ View = dict[str, Any]
 
 
 async def open_for_reading(settings: Settings) -> Ledger:
-    """The ledger, also where it cannot be written (a full disk, a read-only file): looking must still be possible."""
+    """The ledger for looking only, also where it cannot be written (a full disk, a read-only file).
+
+    One that is not there yet or is of an older version is made or migrated first. Otherwise nothing is written, so a
+    status that is shown every two seconds leaves no trace.
+    """
     try:
+        return await open_ledger(settings, read_only=True)
+    except LedgerUnavailable:
         return await open_ledger(settings)
-    except LedgerUnavailable as error:
-        try:
-            return await open_ledger(settings, read_only=True)
-        except LedgerError:
-            raise error from None
 
 
 async def standing_view(settings: Settings) -> View:

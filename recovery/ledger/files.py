@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,10 +69,7 @@ class IntentsLog:
 
     def tail(self) -> tuple[Intent, ...]:
         """The newest intents (the last 4 MB): enough to notice lost commits, which are lost from the end."""
-        size = os.fstat(self._file).st_size
-        start = max(0, size - TAIL_BYTES)
-        lines = os.pread(self._file, size - start, start).split(b"\n")
-        return tuple(_readable(lines[1:] if start else lines))
+        return _tail(self._file)
 
     def whole(self) -> tuple[Intent, ...]:
         """Every intent ever logged."""
@@ -81,6 +78,25 @@ class IntentsLog:
     def close(self) -> None:
         """Give the file back."""
         os.close(self._file)
+
+
+def newest_intents(path: Path) -> tuple[Intent, ...]:
+    """`IntentsLog.tail` for who only looks; none where there is no log or it cannot be read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ()
+    try:
+        return _tail(file)
+    finally:
+        os.close(file)
+
+
+def _tail(file: int) -> tuple[Intent, ...]:
+    size = os.fstat(file).st_size
+    start = max(0, size - TAIL_BYTES)
+    lines = os.pread(file, size - start, start).split(b"\n")
+    return tuple(_readable(lines[1:] if start else lines))
 
 
 def _readable(lines: Sequence[bytes]) -> Iterator[Intent]:
@@ -93,7 +109,10 @@ def _readable(lines: Sequence[bytes]) -> Iterator[Intent]:
 
 
 class Workers:
-    """Proofs of life: an exclusive lock on `workers/<owner>.lock`, held by each worker until it ends or closes."""
+    """Proofs of life: an exclusive lock on `workers/<owner>.lock`, held by each worker until it ends or closes.
+
+    The file of a worker that may be asked about stays for ever: whose file is missing is taken for alive.
+    """
 
     def __init__(self, state_dir: Path, *, alive: bool) -> None:
         self.host = socket.gethostname()
@@ -102,24 +121,38 @@ class Workers:
         self._file: int | None = None
         if alive:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = self._folder / f"{self.owner}.lock"
-            self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._file = os.open(self._path(self.owner), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX)
 
-    def release(self) -> None:
-        """This worker is over; its file stays, so that others can see so."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+    def release(self, *, named: bool = True) -> None:
+        """This worker is over. Its file stays, so that others can see so, unless nothing that it did is `named` so."""
+        if self._file is None:
+            return
+        if not named:
+            with suppress(OSError):  # one file more does no harm
+                self._path(self.owner).unlink()
+        os.close(self._file)
+        self._file = None
 
     def is_dead(self, owner: str) -> bool:
         """True only if `owner` ran on this host and its lock can be taken: the kernel says its process is gone."""
+        return self._is_free(owner) is True
+
+    def holds_lock(self, owner: str) -> bool:
+        """True only if `owner` runs on this host, with this folder."""
+        return self._is_free(owner) is False
+
+    def _path(self, owner: str) -> Path:
+        return self._folder / f"{owner}.lock"
+
+    def _is_free(self, owner: str) -> bool | None:
+        """Whether the owner's lock can be taken; None where that cannot be told."""
         if "/" in owner or not owner.startswith(self.host + ":"):
-            return False
+            return None
         try:
-            probe = os.open(self._folder / f"{owner}.lock", os.O_RDWR | os.O_CLOEXEC)
+            probe = os.open(self._path(owner), os.O_RDWR | os.O_CLOEXEC)
         except OSError:
-            return False
+            return None
         try:
             # Shared, so that two who look at the same time do not take each other for the owner.
             fcntl.flock(probe, fcntl.LOCK_SH | fcntl.LOCK_NB)

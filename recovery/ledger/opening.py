@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from recovery.errors import LedgerUnavailable, RefusedError
 from recovery.ledger.codec import encode_json
 from recovery.ledger.engine import in_our_words
-from recovery.ledger.files import Intent, IntentsLog, read_seen_install, write_seen_install
-from recovery.ledger.migrations import migrate_one, version_of
+from recovery.ledger.files import Intent, IntentsLog, newest_intents, read_seen_install, write_seen_install
+from recovery.ledger.migrations import MIGRATIONS, migrate_one, version_of
 from recovery.ledger.schema import TERMINAL, attempt, from_micros, meta, over_names, worker
 from recovery.ledger.work import Work
 from recovery.model import ActionState, AttemptOutcome
 
+ENDED_FOR_MICROS = 600 * 1_000_000  # the locks of other hosts cannot be looked at
+MOST_FORGOTTEN = 500  # at one opening, while others wait for their turn
 QUARANTINE, ACCEPTED, INSTALL, SERVER = "quarantine", "intents_accepted_until", "install", "server"
 
 
@@ -50,10 +53,13 @@ def migrate(engine: Engine, now: int) -> None:
 
 
 def check_version(engine: Engine) -> None:
-    """For a read-only ledger: it must exist and be of a version that this program knows."""
+    """For a read-only ledger: it must exist, and be of this program's version, because nothing migrates it."""
     with engine.connect() as connection, connection.begin():
-        if version_of(connection) == 0:
-            raise LedgerUnavailable("there is no ledger here yet", "run `allclear audit` or check ledger.url")
+        version = version_of(connection)
+    if version == 0:
+        raise LedgerUnavailable("there is no ledger here yet", "run `allclear audit` or check ledger.url")
+    if version < len(MIGRATIONS):
+        raise LedgerUnavailable("the ledger is of an older version", "make it writable, then run `allclear status`")
 
 
 def read_quarantine(connection: Connection) -> Quarantine:
@@ -63,6 +69,25 @@ def read_quarantine(connection: Connection) -> Quarantine:
         return Quarantine()
     found = json.loads(body)
     return Quarantine(found["reason"], tuple(found["missing"]))
+
+
+def look_at_database(engine: Engine, state_dir: Path) -> Quarantine:
+    """The quarantine for a ledger that is only read: the recorded one, else what a writer would start one for."""
+    # Read before the database is: what is logged by now was committed before, so the database must show it.
+    intents = newest_intents(state_dir / "intents.log")
+    with engine.connect() as connection, connection.begin():
+        recorded = read_quarantine(connection)
+        if recorded.reason:
+            return recorded
+        install = _value(connection, INSTALL)
+        reasons = _other_database(state_dir, install) if install else []
+        known = _value(connection, SERVER)
+        with suppress(DBAPIError):  # a standby does not tell, and may still be looked at
+            reasons += _other_server(known, _server_epoch(connection)) if known else []
+        lost = _absent_from_database(connection, intents, int(_value(connection, ACCEPTED) or 0))
+        if lost:
+            reasons.append(f"{len(lost)} intents of intents.log are not in the database")
+    return Quarantine("; ".join(reasons))
 
 
 def inspect_database(work: Work, state_dir: Path, intents: IntentsLog) -> str:
@@ -102,18 +127,31 @@ def sign_off(work: Work) -> None:
     work.execute(update(worker).where(worker.c.owner == work.site.owner).values(ended_at=work.now))
 
 
+def forget_the_ended(work: Work, holds_lock: Callable[[str], bool]) -> None:
+    """Drop the rows of workers that signed off: a row serves only its own worker, to tell what it has committed."""
+    long_ago = worker.c.ended_at < work.now - ENDED_FOR_MICROS
+    ended = work.execute(select(worker.c.owner).where(long_ago).limit(MOST_FORGOTTEN)).scalars()
+    names = [owner for owner in ended if not holds_lock(owner)]
+    if names:
+        work.execute(delete(worker).where(worker.c.owner.in_(names)))
+
+
 def _check_epoch(work: Work, state_dir: Path, install: str) -> list[str]:
-    reasons = []
-    seen = read_seen_install(state_dir)
-    if seen and seen != install:
-        reasons.append("this is another database than the one this folder worked with")
     server = _server_epoch(work.connection)
     known = _value(work.connection, SERVER)
     if not known:
         _put(work, SERVER, server)
-    elif known != server:
-        reasons.append("the database server was failed over, restored or replaced")
-    return reasons
+        known = server
+    return [*_other_database(state_dir, install), *_other_server(known, server)]
+
+
+def _other_database(state_dir: Path, install: str) -> list[str]:
+    seen = read_seen_install(state_dir)
+    return ["this is another database than the one this folder worked with"] if seen and seen != install else []
+
+
+def _other_server(known: str, server: str) -> list[str]:
+    return ["the database server was failed over, restored or replaced"] if known != server else []
 
 
 KEPT_TO_ITSELF = {"42501", "42883", "0A000"}  # a managed server that does not tell: no privilege, function or feature

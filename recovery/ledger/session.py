@@ -43,6 +43,7 @@ class Session:
         self._writer: Writer | None = None
         self._intents: IntentsLog | None = None
         self._closed = False
+        self._named = False  # whether a claim, an attempt or a lease may name this owner
 
     @property
     def owner(self) -> str:
@@ -79,6 +80,7 @@ class Session:
     def leases(self) -> Leases | None:
         """This worker's leases of accounts; None where there can be one worker only."""
         shared = self._reading.dialect.name == "postgresql" and self._writer is not None
+        self._named = self._named or shared
         return Leases(self._run, self.owner, self._site.is_dead) if shared else None
 
     @property
@@ -142,14 +144,15 @@ class Session:
     def _start(self, writing: Engine, *, read_only: bool) -> None:
         if read_only:
             opening.check_version(self._reading)
-        else:
-            with one_at_a_time(self._state_dir):
-                opening.migrate(writing, int(self._site.now() * 1_000_000))
-                self._intents = IntentsLog(self._state_dir / "intents.log")
-                connection = writing.connect()
-                self._inspect(connection)
-            self._writer = Writer(writing, self._site, Hooks(self._intents.append, self._inspect))
-            self._writer.start(connection)
+            self._quarantine = opening.look_at_database(self._reading, self._state_dir)
+            return
+        with one_at_a_time(self._state_dir):
+            opening.migrate(writing, int(self._site.now() * 1_000_000))
+            self._intents = IntentsLog(self._state_dir / "intents.log")
+            connection = writing.connect()
+            self._inspect(connection)
+        self._writer = Writer(writing, self._site, Hooks(self._intents.append, self._inspect))
+        self._writer.start(connection)
         with self._reading.connect() as connection:
             self._quarantine = opening.read_quarantine(connection)
 
@@ -159,6 +162,7 @@ class Session:
         with connection.begin():
             work = Work(connection, self._site)
             install = opening.inspect_database(work, self._state_dir, self._intents)
+            opening.forget_the_ended(work, self._workers.holds_lock)
             work.flush()
             self._quarantine = opening.read_quarantine(connection)
         opening.remember_database(self._state_dir, install)
@@ -180,7 +184,7 @@ class Session:
             self._intents.close()
         self._readers.shutdown()
         self._reading.dispose()
-        self._workers.release()
+        self._workers.release(named=self._named)
 
     async def __aenter__(self) -> Self:
         return self
@@ -196,6 +200,7 @@ class Session:
         return self._writer
 
     async def _write(self, run: Callable[[Work], T], keys: Sequence[str] = (), *, early: bool = False) -> T:
+        self._named = self._named or bool(keys)  # who claims or sends names the actions
         return await self._writer_or_refuse().submit(run, keys, early=early)
 
     async def _read(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -135,5 +135,6 @@ async def test_death_is_only_told_of_this_host_and_known_workers(url: str, state
         assert not ledger.owner_is_dead(f"{host}:1:unknown")
         assert not ledger.owner_is_dead(f"{host}:/../x")
         other = await Ledger.open(url, state_dir)
+        await other.ensure([spec()])
         await other.close()
         assert ledger.owner_is_dead(other.owner)
