@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
 from recovery.act import ABSENT, SEEN, Effect, Look, Runner
+from recovery.errors import RemoteError
 from recovery.ledger.rows import ActionSpec, ItemRow
 from recovery.model import (
     ActionKind,
@@ -94,7 +95,10 @@ def _lines(items: Sequence[ItemRow]) -> tuple[str, ...]:
 async def file_ticket(
     runner: Runner, secret: bytes, window: OutageWindow, draft: TicketDraft, desk: TicketDesk
 ) -> TicketRef:
-    """The incident's one ticket; raises Ended when it cannot be filed now."""
+    """The incident's one ticket; raises Ended when it cannot be filed now.
+
+    While the desk cannot be read, a ticket that is filed is returned by its key alone, without id and address.
+    """
     key = incident_key(secret, window, ActionKind.TICKET)
     marked = replace(draft, marker=marker_of(key))
 
@@ -115,7 +119,10 @@ async def file_ticket(
             confirm_seconds=max(60.0, runner.policy.waits.settle),
         )
     )
-    found = await desk.find(marker_of(key))
+    try:
+        found = await desk.find(marker_of(key))
+    except RemoteError:  # the ticket is filed and proven: only its address is missing
+        found = ()
     return next((t for t in found if t.key == ref), found[0] if found else TicketRef("", ref, ""))
 
 
