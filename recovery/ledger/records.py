@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, func, literal_column, select, text, update
 
 from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger.codec import decode_json, encode_json
@@ -30,6 +30,7 @@ from recovery.ledger.work import EVENT_FIELDS, STREAM_FIELDS, Record, Work, even
 from recovery.model import ActionKind, Exchange, ItemOutcome
 
 KILL_STREAM = "ledger/kill-switch"
+LAST_LETTER = "\U0010ffff"  # a noncharacter: no name has it, and every other letter sorts before it
 NOTABLE = frozenset({"orphan", "witness", "original"})
 UNENDED = (ItemOutcome.OPEN, ItemOutcome.HELD)
 
@@ -207,10 +208,14 @@ def stream(connection: Connection, name: str) -> tuple[StreamEvent, ...]:
 
 
 def streams(connection: Connection, prefix: str) -> tuple[str, ...]:
-    """Names that start so, sorted."""
-    query = select(stream_event.c.stream).where(stream_event.c.seq == 1)
-    names = connection.execute(query).scalars()
-    return tuple(sorted(name for name in names if name.startswith(prefix)))
+    """Names that start so, sorted; on SQLite only their own part of the primary key is read."""
+    name: ColumnElement[str] = stream_event.c.stream
+    if connection.dialect.name == "postgresql":
+        name = name.collate("C")  # by code points, as SQLite compares: a language's order scatters what starts alike
+    start = storable(prefix)
+    begin_so = (name >= start) & (name < start + LAST_LETTER)
+    query = select(stream_event.c.stream).where(stream_event.c.seq == 1, begin_so)
+    return tuple(sorted(connection.execute(query).scalars()))
 
 
 # ---- kill switch ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,11 @@
 
 import pytest
 
+from tests.ledger.conftest import ledger, postgres, shared_database, state_dir, url
+
 from . import stage
+
+__all__ = ["ledger", "postgres", "shared_database", "state_dir", "url"]
 
 
 @pytest.fixture
