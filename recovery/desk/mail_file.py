@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -63,29 +64,33 @@ class Maildir:
 
     folder: Path
     taken_at: datetime
+    _places: dict[str, list[Path]] = field(default_factory=dict, init=False, repr=False)
 
     async def fetch(self) -> tuple[IncomingMail, ...]:
         """Every mail not yet taken, oldest first; one that cannot be parsed stays where it is."""
-        return await asyncio.to_thread(lambda: tuple(mail for mail, _ in self._waiting()))
+        return await asyncio.to_thread(self._waiting)
 
     async def mark_taken(self, message_ref: str) -> None:
-        """Moves the mail's files to `cur`; harmless when they are there already."""
+        """Moves the mail's files to `cur` as the last `fetch` found them; harmless when they are there already."""
         await asyncio.to_thread(self._move, message_ref)
 
-    def _waiting(self) -> list[tuple[IncomingMail, Path]]:
-        found: list[tuple[IncomingMail, Path]] = []
+    def _waiting(self) -> tuple[IncomingMail, ...]:
+        found: list[IncomingMail] = []
+        self._places.clear()
         for path in sorted((self.folder / "new").glob("*")):
             try:
                 came = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                found.append((read_mail_file(path, min(came, self.taken_at)), path))
+                mail = read_mail_file(path, min(came, self.taken_at))
             except (OSError, UsageError):
                 continue  # gone meanwhile, or no mail: a person sees it in the folder
-        return sorted(found, key=lambda pair: pair[0].received_at)
+            found.append(mail)
+            self._places.setdefault(mail.message_ref, []).append(path)
+        return tuple(sorted(found, key=lambda mail: mail.received_at))
 
     def _move(self, message_ref: str) -> None:
-        for mail, path in self._waiting():
-            if mail.message_ref == message_ref:
-                (self.folder / "cur").mkdir(exist_ok=True)
+        for path in self._places.pop(message_ref, ()):
+            (self.folder / "cur").mkdir(exist_ok=True)
+            with suppress(FileNotFoundError):  # another round has moved it
                 path.replace(self.folder / "cur" / f"{path.name}:2,S")
 
 
