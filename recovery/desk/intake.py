@@ -26,6 +26,23 @@ from recovery.journal import StreamEvent
 STREAM = "intake"
 TRIES = 25
 WAITING = timedelta(days=30)
+REPLIED = ("sender", "subject", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A mail that answers one which came in before, or our answer to it."""
+
+    message_ref: str
+    at: datetime
+    sender: str
+    subject: str
+    text: str
+
+    @property
+    def ref(self) -> str:
+        """Its name at this desk."""
+        return mailbox.ref_of(self.message_ref)
 
 
 @dataclass(slots=True)
@@ -37,7 +54,7 @@ class Came:
     came_to: str = ""
     answered: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     tried: dict[str, str] = field(default_factory=dict)
-    replies: tuple[datetime, ...] = ()
+    replies: tuple[Reply, ...] = ()
     incident: str = ""
     fate: str = ""
 
@@ -74,17 +91,21 @@ class Intake:
             await source.mark_taken(mail.message_ref)
 
     async def journal(self, mail: IncomingMail) -> None:
-        """The mail as an event, once. The addresses it was sent to are left out: a P1 address is a secret."""
+        """The mail as an event, once: a reply to what came in before, or, as always at a P1 address, a mail of its own.
+
+        The addresses it was sent to are left out, also where its text quotes them: a P1 address is a secret.
+        """
         request = mailbox.take_in(self.settings, mail)
+        subject, text = (mailbox.without_secrets(self.settings, each) for each in (mail.subject, mail.text))
+        kept = replace(mail, subject=subject, text=text)
 
         def decide(known: Mapping[str, Came]) -> Change | None:
             about = _answers_to(known, mail)
-            if request.ref in known or (about is not None and mail.received_at in about.replies):
+            if request.ref in known or (about is not None and any(r.ref == request.ref for r in about.replies)):
                 return None
-            if about is not None:
-                data = {"about": about.signal.ref, "at": plain(mail.received_at), "message_ref": mail.message_ref}
-                return Change("reply_received", MACHINE, self._now(), data)
-            return Change("mail_received", MACHINE, self._now(), _mail_data(mail, request))
+            if about is not None and request.came_to != "p1":
+                return Change("reply_received", MACHINE, self._now(), _reply_data(kept, about.signal.ref))
+            return Change("mail_received", MACHINE, self._now(), _mail_data(kept, request))
 
         await self._append(decide)
 
@@ -235,7 +256,10 @@ class Intake:
             if receipt is not None and not any(r.report_ref == ref and r.at == receipt[0] for r in i.responses):
                 more = {"human": False, "public": True, "answered_at": receipt[0]}
                 changes.append(rules.record_response(MACHINE, now, ref, **cast("Any", more)))
-            changes += [rules.record_reply(ref, now, at) for at in came.replies if (ref, at) not in i.replies]
+            for reply in came.replies:
+                if not _passed_on(i, ref, reply):
+                    said = {"reply_ref": reply.ref, **{n: getattr(reply, n) for n in REPLIED}}
+                    changes.append(rules.record_reply(ref, now, reply.at, said))
             return changes
 
         await self.office.step(came.incident, decide)
@@ -292,7 +316,8 @@ def fold(events: Sequence[StreamEvent]) -> dict[str, Came]:
         elif event.kind == "answered":
             known[ref].tried[str(d["answer"])] = str(d.get("text", ""))
         elif event.kind == "reply_received":
-            known[ref].replies += (datetime.fromisoformat(str(d["at"])),)
+            texts = {n: str(d.get(n, "")) for n in ("message_ref", *REPLIED)}
+            known[ref].replies += (Reply(at=datetime.fromisoformat(str(d["at"])), **texts),)
         elif event.kind == "placed":
             known[ref].incident, known[ref].fate = str(d.get("incident", "")), str(d["fate"])
     return known
@@ -320,6 +345,21 @@ def _mail_data(mail: IncomingMail, request: Request) -> dict[str, object]:
         "came_to": request.came_to,
         "severity": request.severity or "",
     }
+
+
+def _reply_data(mail: IncomingMail, about: str) -> dict[str, object]:
+    texts = {n: getattr(mail, n) for n in ("message_ref", *REPLIED)}
+    return {"about": about, "at": plain(mail.received_at), **texts}
+
+
+def _passed_on(incident: Incident, report_ref: str, reply: Reply) -> bool:
+    """Whether the incident has the reply; an older program's event of it has the time alone."""
+    told = (e.data for e in incident.timeline if e.kind == "customer_replied")
+    return any(
+        d["reply_ref"] == reply.ref if "reply_ref" in d else d.get("at") == plain(reply.at)
+        for d in told
+        if d.get("report_ref") == report_ref
+    )
 
 
 def _answers_to(known: Mapping[str, Came], mail: IncomingMail) -> Came | None:

@@ -22,6 +22,7 @@ from recovery.model import ActionKind, Harm, System, digest_of
 
 Mailbox = Literal["p1", "help", "success"]
 REQUEST = "mail-"
+HIDDEN = "(P1 address)"
 NOBODY = re.compile(r"^(mailer-daemon|postmaster|no-?reply|bounce)[^@]*@", re.IGNORECASE)
 FIELD_LINE = re.compile(r"^\s*([A-Za-z][A-Za-z _/-]{1,40}?)\s*:\s*(.*?)\s*$")
 
@@ -57,7 +58,7 @@ def take_in(settings: DeskSettings, mail: IncomingMail) -> Request:
     missing = tuple(name for name in settings.desk.required_fields if not fields.get(name))
     access = _asks_for_board(mail)
     request = Request(
-        ref=REQUEST + digest_of(mail.message_ref)[:12],
+        ref=ref_of(mail.message_ref),
         account=account,
         came_to=came_to,
         belongs_to="success" if access and came_to != "p1" else came_to,
@@ -73,6 +74,20 @@ def take_in(settings: DeskSettings, mail: IncomingMail) -> Request:
         why = f'"{environment}" is never P1; taken as P2'
         return replace(request, severity="P2", belongs_to=settings.desk.severities["P2"].mailbox, why=why)
     return request
+
+
+def ref_of(message_ref: str) -> str:
+    """A mail's name at this desk."""
+    return REQUEST + digest_of(message_ref)[:12]
+
+
+def without_secrets(settings: DeskSettings, text: str) -> str:
+    """The text without any client's P1 address: mail programs quote whom the answered mail was sent to (R003.30)."""
+    for client in settings.desk.clients.values():
+        address = client.p1_address.get_secret_value()
+        if address:
+            text = re.sub(re.escape(address), HIDDEN, text, flags=re.IGNORECASE)
+    return text
 
 
 def classify(settings: DeskSettings, request: Request, severity: Severity) -> Request:

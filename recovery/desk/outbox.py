@@ -223,8 +223,12 @@ def _learnt(kind: str, data: Mapping[str, object]) -> str:
 
 
 def _customer_tickets(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
-    """One ticket per report (R002.6), linked to the incident ticket (R002.12), told every present post (R002.13)."""
+    """One ticket per report (R002.6), linked to the incident ticket (R002.12), told every present post (R002.13).
+
+    What the customer writes again by mail is put there for colleagues to read.
+    """
     parent = incident_ticket(incident)
+    replies = [e.data for e in incident.timeline if e.kind == "customer_replied" and e.data.get("reply_ref")]
     post = incident.posts[-1] if incident.posts else None
     for report in incident.reports:
         if not report.ticket_ref:
@@ -245,6 +249,11 @@ def _customer_tickets(incident: Incident, _now: datetime, settings: DeskSettings
                 parent.ref, report.ref, f"{report.customer or report.account}: {report.subject}", url, closed
             )
             yield _effect(ActionKind.TICKET_LINK, System.JIRA, report.ref, slot, payload)
+        for data in (d for d in replies if d.get("report_ref") == report.ref):
+            words = f"{data.get('sender')} wrote at {data.get('at')}: {data.get('subject')}\n\n{data.get('text')}"
+            payload = {"ref": known.ref, "text": words, "public": False}
+            slot = f"reply-{data['reply_ref']}"
+            yield _effect(ActionKind.TICKET_COMMENT, System.ZENDESK, report.ref, slot, payload)
         if post is not None:
             payload = {"ref": known.ref, "text": f"{post.title}\n\n{post.body}", "public": True}
             yield _effect(ActionKind.TICKET_COMMENT, System.ZENDESK, report.ref, f"post-{post.n}", payload)

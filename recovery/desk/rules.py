@@ -6,7 +6,7 @@ declare what monitoring or customers noticed and record what happened; it never 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -229,9 +229,12 @@ def acknowledge_page(incident: Incident, by: str, at: datetime, how: str) -> Cha
     return Change("page_acknowledged", by, at, {"text": how})
 
 
-def record_reply(report_ref: str, at: datetime, replied_at: datetime) -> Change:
-    """A customer wrote again on a ticket of the incident: it is flagged until a person answers (R002.16)."""
-    return Change("customer_replied", MACHINE, at, {"report_ref": report_ref, "at": plain(replied_at)})
+def record_reply(report_ref: str, at: datetime, replied_at: datetime, mail: Mapping[str, str] | None = None) -> Change:
+    """A customer wrote again: it is flagged until a person answers (R002.16).
+
+    `mail` is what was written by mail, with its `reply_ref`; a reply on a ticket stands there.
+    """
+    return Change("customer_replied", MACHINE, at, {"report_ref": report_ref, "at": plain(replied_at), **(mail or {})})
 
 
 def change_scope(
