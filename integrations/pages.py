@@ -8,7 +8,7 @@ remote that does not sort by id when asked is believed after two readings that a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -107,6 +107,54 @@ def _counted(reading: _Reading[T], total: int | None) -> _Reading[T]:
         reading.problem = f"the remote counts {total} and {len(reading.rows)} were read"
         reading.moved = True
     return reading
+
+
+@dataclass(frozen=True, slots=True)
+class PartPage(Generic[T]):
+    """A page of a list that belongs to one object: rows with what tells them apart, and the remote's count if any."""
+
+    rows: Sequence[tuple[Hashable, T]]
+    total: int | None
+
+
+async def read_parts(
+    fetch: Callable[[int, int], Awaitable[PartPage[T]]], wanted: Callable[[T], bool] = lambda _: False
+) -> tuple[list[T], str]:
+    """All rows through `fetch(offset, limit)`, and why they are not all ("" when they are).
+
+    The remote may give them whole or page by page, of its own size too; one that names no total is asked until a page
+    brings nothing new. A row that is `wanted` ends the reading. A page that cannot be read raises.
+    """
+    rows: list[T] = []
+    problem = ""
+    for _ in range(READINGS):
+        rows, problem = await _read_parts_once(fetch, wanted)
+        if not problem:
+            break
+    return rows, problem
+
+
+async def _read_parts_once(
+    fetch: Callable[[int, int], Awaitable[PartPage[T]]], wanted: Callable[[T], bool]
+) -> tuple[list[T], str]:
+    rows: dict[Hashable, T] = {}
+    tail: list[Hashable] = []
+    end = 0
+    for _ in range(MAX_PAGES):
+        page = await fetch(end - len(tail), PAGE)
+        keys = [key for key, _ in page.rows]
+        is_new = not rows.keys() >= set(keys)
+        follows = keys[: len(tail)] == tail
+        if not follows and (is_new or page.total is not None):
+            return list(rows.values()), "the list moved while it was read"
+        rows.update(page.rows)
+        end += len(keys) - len(tail)
+        if any(wanted(row) for _, row in page.rows) or (page.total is None and not is_new) or end == page.total:
+            return list(rows.values()), ""
+        if page.total is not None and (not is_new or end > page.total):
+            return list(rows.values()), f"the remote counts {page.total} and {end} were read"
+        tail = keys[-OVERLAP:]
+    return list(rows.values()), f"the list did not end within {MAX_PAGES} pages"
 
 
 async def read_by_cursor(

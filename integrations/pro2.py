@@ -14,7 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
-from integrations.pages import PAGE, OffsetPage, read_by_offset
+from integrations.pages import PAGE, OffsetPage, PartPage, read_by_offset, read_parts
 from recovery.errors import AuthFailed, BadReply, ConfigError, Refused, RemoteError, Unavailable
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult, digest_of
 from recovery.ports import Automation, Campaign, CampaignContent, CampaignReport, Contact, Listing, Tag
@@ -142,18 +142,16 @@ class Pro2Client:
         return await self._listing("automations", "automations", _automation, {"orders[id]": "ASC"})
 
     async def _messages(self, here: str) -> list[dict[str, str]]:
-        rows = (await self._http.record("campaign_messages", f"{here}/campaignMessages")).records("campaignMessages")
         said: list[dict[str, str]] = []
-        for row in rows:
-            ref = row.text("messageid", "") or row.ref("message")
+        for ref, row in await self._parts("campaign_messages", here, "campaignMessages", ("messageid", "message")):
             message = (await self._http.record("message", f"/api/3/messages/{segment(ref)}")).record("message")
             share = {"percentage": row.text("percentage", "")}
             said.append({part: message.text(part, "") for part in _MESSAGE_PARTS} | share)
         return sorted(said, key=lambda m: tuple(m.values()))
 
     async def _list_refs(self, here: str) -> list[str]:
-        rows = (await self._http.record("campaign_lists", f"{here}/campaignLists")).records("campaignLists")
-        return sorted(row.text("listid", "") or row.ref("list") for row in rows)
+        rows = await self._parts("campaign_lists", here, "campaignLists", ("listid", "list"))
+        return sorted(ref for ref, _ in rows)
 
     async def _readable(self, read: Callable[[str], Awaitable[T]], here: str) -> T | None:
         """What `read` gives, or None where this account does not offer the part (an undocumented path)."""
@@ -280,10 +278,10 @@ class Pro2Client:
         return await self._http.record("contacts", "/api/3/contacts", params=query)
 
     async def tag_link(self, contact_ref: str, tag_ref: str) -> str:
-        """The id of the contact's association with the tag, "" when there is none (or no such contact)."""
-        path = f"/api/3/contacts/{segment(contact_ref)}/contactTags"
-        rows = (await self._http.record("contact_tags", path)).records("contactTags")
-        return next((row.ref("id") for row in rows if row.ref("tag") == tag_ref), "")
+        """The id of the contact's association with the tag, "" when all its tags were read without finding one."""
+        here = f"/api/3/contacts/{segment(contact_ref)}"
+        rows = await self._parts("contact_tags", here, "contactTags", ("tag",), tag_ref)
+        return next((row.ref("id") for ref, row in rows if ref == tag_ref), "")
 
     async def create_tag(self, name: str, attempt: OpenAttempt) -> WriteResult:
         """Create a contact tag; `ref` is its id. An existing one is REJECTED as a duplicate by the platform."""
@@ -329,6 +327,23 @@ class Pro2Client:
             return OffsetPage(rows, _total(page), page.digest)
 
         return await read_by_offset(fetch, self._http.clock, descending=descending)
+
+    async def _parts(
+        self, op: str, here: str, key: str, names: tuple[str, ...], wanted: str | None = None
+    ) -> list[tuple[str, Fields]]:
+        """The rows below one object, each by the first of `names` it holds: all, or up to `wanted`; else BadReply."""
+
+        async def fetch(offset: int, limit: int) -> PartPage[tuple[str, Fields]]:
+            page = await self._http.record(op, f"{here}/{key}", params={"limit": limit, "offset": offset})
+            found = page.records(key)
+            refs = [row.ref(next((name for name in names if row.values.get(name)), names[-1])) for row in found]
+            rows = zip(refs, found, strict=True)
+            return PartPage([((row.text("id", ""), ref), (ref, row)) for ref, row in rows], _total(page))
+
+        rows, problem = await read_parts(fetch, lambda row: row[0] == wanted)
+        if problem:
+            raise self._http.bad(op, problem)
+        return rows
 
     def _listed(self, row: Fields) -> Campaign:
         """A row of the list; one that cannot be read is kept with the reason, and nothing acts on it."""

@@ -125,6 +125,16 @@ def with_campaign(show: Callable[[Pro2State, Campaign], Row]) -> Handler:
     return handle
 
 
+def parts_of_campaign(key: str, rows: Callable[[Pro2State, Campaign], list[Row]]) -> Handler:
+    """A GET of the rows below a campaign, page by page, or the vendor's 404."""
+
+    async def handle(state: Pro2State, _: int, request: Request) -> Response:
+        found = campaign_of(state, request)
+        return paged(request, key, rows(state, found)) if found else not_found("Campaign", request.path_params["id"])
+
+    return handle
+
+
 def link_rows(c: Campaign) -> list[Row]:
     """One link per campaign: enough to see the shape."""
     return [{"id": f"{c.id}9", "campaignid": str(c.id), "messageid": str(c.message_ids[0]), "link": "open", "name": ""}]
@@ -204,13 +214,13 @@ V3: tuple[tuple[str, str, str, Handler], ...] = (
         "GET",
         "/campaigns/{id}/campaignMessages",
         "campaign_messages",
-        with_campaign(lambda s, c: {"campaignMessages": campaign_message_rows(s, c)}),
+        parts_of_campaign("campaignMessages", campaign_message_rows),
     ),
     (
         "GET",
         "/campaigns/{id}/campaignLists",
         "campaign_lists",
-        with_campaign(lambda _, c: {"campaignLists": campaign_list_rows(c)}),
+        parts_of_campaign("campaignLists", lambda _, c: campaign_list_rows(c)),
     ),
     ("GET", "/campaignMessages", "all_campaign_messages", all_campaign_messages),
     ("GET", "/campaignLists", "all_campaign_lists", all_campaign_lists),

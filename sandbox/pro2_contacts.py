@@ -72,7 +72,7 @@ async def contact_tags_of(state: Pro2State, _: int, request: Request) -> Respons
         for tag, members in state.tagged.items()
         if int(number) in members
     ]
-    return reply({"contactTags": rows})
+    return paged(request, "contactTags", rows)
 
 
 async def contact_sync(state: Pro2State, user: int, request: Request) -> Response:

@@ -137,12 +137,14 @@ PRO2 = Own(
     Rule(
         "GET",
         rf"{HERE}/campaigns/\d+/campaignMessages",
-        {200: holding(campaignMessages=listing(holding(messageid=NUMBER, campaignid=NUMBER)))},
+        {200: holding(campaignMessages=listing(holding(messageid=NUMBER, campaignid=NUMBER)), **META)},
+        PAGED,
     ),
     Rule(
         "GET",
         rf"{HERE}/campaigns/\d+/campaignLists",
-        {200: holding(campaignLists=listing(holding(listid=NUMBER, campaignid=NUMBER)))},
+        {200: holding(campaignLists=listing(holding(listid=NUMBER, campaignid=NUMBER)), **META)},
+        PAGED,
     ),
     Rule(
         "GET",
@@ -199,7 +201,8 @@ PRO2 = Own(
     Rule(
         "GET",
         rf"{HERE}/contacts/\d+/contactTags",
-        {200: holding(contactTags=listing(holding(id=NUMBER, contact=NUMBER, tag=NUMBER)))},
+        {200: holding(contactTags=listing(holding(id=NUMBER, contact=NUMBER, tag=NUMBER)), **META)},
+        PAGED,
     ),
     Rule(
         "GET",
