@@ -70,10 +70,12 @@ class Fields:
         return self._text(name, value)
 
     def ref(self, name: str) -> str:
-        """A required id: text or whole number, not empty."""
-        value = self.text(name).strip()
-        if not value:
+        """A required id exactly as it is written: text or whole number, not empty, and none that walks a path."""
+        value = self.text(name)
+        if not value.strip():
             raise self.bad(f"field {name!r} is empty")
+        if value in (".", ".."):
+            raise self.bad(f"field {name!r} is {value!r}, which no address can hold as an id")
         return value
 
     def integer(self, name: str, default: int | None = None) -> int:

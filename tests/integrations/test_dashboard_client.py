@@ -131,6 +131,31 @@ async def test_a_run_without_a_required_field_is_named_and_costs_no_other_run(na
     assert "runs[0]" in log.problem and f"'{name}' is missing" in log.problem
 
 
+@pytest.mark.parametrize("name", ["run_id", "definition_id"])
+@pytest.mark.parametrize("ref", [".", ".."])
+async def test_an_id_that_would_walk_the_path_is_named_and_costs_no_other_run(name: str, ref: str) -> None:
+    client, _ = client_of(pages({"runs": [{**RUN, name: ref}, run("r2")], **EDGES}))
+    log = await client.activity_log(START, END)
+    assert ([r.ref for r in log.runs], log.complete) == (["r2"], False)
+    assert f"'{name}' is '{ref}'" in log.problem
+
+
+async def test_a_definition_whose_id_would_walk_the_path_is_named_and_costs_no_other() -> None:
+    client, _ = client_of(pages({"definitions": [{**DEFINITION, "definition_id": ".."}, DEFINITION]}))
+    listing = await client.definitions()
+    assert ([d.ref for d in listing.items], listing.complete) == (["d1"], False)
+    assert "'definition_id' is '..'" in listing.problem
+
+
+async def test_a_run_is_asked_for_by_its_id_as_it_stands_in_the_log() -> None:
+    padded = run(" pad ")
+    log: dict[str, Any] = {"runs": [padded], **EDGES}
+    client, bench = client_of(lambda r: httpx.Response(200, json=padded if "/runs/" in r.url.path else log))
+    (found,) = (await client.console()).runs
+    assert (await client.run(found.ref)).ref == " pad "
+    assert bench.requests[-1].url.raw_path.endswith(b"/runs/%20pad%20")
+
+
 async def test_a_time_without_an_offset_is_refused() -> None:
     client, _ = client_of(pages({"runs": [run("r1", started_at="2026-03-01T10:00:00")], **EDGES}))
     log = await client.console()

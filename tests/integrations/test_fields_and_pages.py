@@ -60,6 +60,17 @@ def test_times_are_utc_or_none(text: str | None, moment: datetime | None) -> Non
     assert fields(x=text).moment("x", ZoneInfo("America/New_York")) == moment
 
 
+@pytest.mark.parametrize("ref", ["a b ", " pad ", "../x?y#z", "x/../y", "...", "✉/ü"])
+def test_an_id_is_kept_exactly_as_it_is_written(ref: str) -> None:
+    assert fields(x=ref).ref("x") == ref
+
+
+@pytest.mark.parametrize("ref", [".", "..", "", "  "])
+def test_what_no_address_can_hold_is_no_id(ref: str) -> None:
+    with pytest.raises(BadReply, match="'x' is"):
+        fields(x=ref).ref("x")
+
+
 def test_defaults_stand_for_absent_and_null_only() -> None:
     assert fields(x=None).text("x", "-") == fields().text("x", "-") == "-"
     assert fields(x="").text("x", "-") == ""
