@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, cast
 
-from integrations.fields import Fields
+from integrations.fields import Fields, time_of
 from recovery.model import Schedule, Scheduled, System
 from recovery.ports import KIND_BY_WORD, Definition, Run
 
@@ -35,7 +35,7 @@ def read_definition(account: str, row: Fields, unknown: list[str], time_zone: st
         name=row.text("name"),
         schedule=Schedule(
             type=timing.text("type"),
-            value=timing.text("value", ""),
+            value=_timing(timing),
             anchor=timing.moment("anchor"),
             time_zone=timing.text("time_zone", "") or time_zone,
         ),
@@ -74,6 +74,17 @@ def read_run(row: Fields) -> Run:
         repeated_from=row.text("repeated_from_run_id", ""),
         digest=row.digest,
     )
+
+
+def _timing(row: Fields) -> str:
+    """What the schedule says; the time of `once` in the one spelling that every reader knows."""
+    value = row.text("value", "")
+    if row.text("type") != "once":
+        return value
+    try:
+        return time_of(value).isoformat()
+    except ValueError:
+        return value
 
 
 def _filters(row: Fields) -> dict[str, int | bool | None]:

@@ -9,16 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from recovery.errors import BadReply
 
 _NO_DAY = "0000-00-00"
 _NO_DATE = ("", "0", "null")
+_LEAP = re.compile(r"(\d{4}-\d\d-\d\d.\d\d:\d\d:)60(?!\d)", re.ASCII)
 _WHOLE = re.compile(r"([+-]?\d{1,18})(?:\.0+)?", re.ASCII)
 _YES = ("1", "true", "yes")
 _NO = ("", "0", "false", "no")
+
+
+def time_of(text: str) -> datetime:
+    """A time as RFC 3339 writes it, in small letters too; `ValueError` for anything else.
+
+    A leap second is read as the second after it, since no clock here counts it.
+    """
+    plain, leaps = _LEAP.subn(r"\g<1>59", text.strip().upper())
+    try:
+        return datetime.fromisoformat(plain) + timedelta(seconds=leaps)
+    except OverflowError:
+        raise ValueError("a time after the last one there is") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +130,7 @@ class Fields:
         if not isinstance(value, str):
             raise self.bad(f"field {name!r} is not a time")
         try:
-            moment = datetime.fromisoformat(value.strip())
+            moment = time_of(value)
         except ValueError:
             raise self.bad(f"field {name!r} is not a time") from None
         if moment.tzinfo is None:

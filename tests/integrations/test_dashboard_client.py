@@ -15,6 +15,7 @@ from remote_bench import Bench
 from integrations.dashboard import DashboardClient
 from recovery.errors import BadReply, Unavailable
 from recovery.model import Schedule
+from recovery.slots import moments
 from tests.sandbox.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +184,21 @@ async def test_a_definition_becomes_a_schedule_with_its_filters() -> None:
     assert definition.scheduled.schedule == Schedule("cron", "0 3 * * *", None, "America/New_York")
     assert (definition.ref, definition.list_ref, definition.sync_mode) == ("d1", 401, "add_remove")
     assert definition.filters == {"primary_only": True, "eaddress_type_id": None}
+
+
+@pytest.mark.parametrize(
+    ("written", "due"),
+    [
+        ("2026-03-01t10:30:00z", datetime(2026, 3, 1, 10, 30, tzinfo=UTC)),
+        ("2026-03-01T11:29:60Z", datetime(2026, 3, 1, 11, 30, tzinfo=UTC)),
+        ("2026-03-01T16:30:00", datetime(2026, 3, 1, 11, tzinfo=UTC)),
+    ],
+)
+async def test_the_one_time_of_a_job_is_due_however_rfc_3339_lets_it_be_written(written: str, due: datetime) -> None:
+    timing = {"type": "once", "value": written, "time_zone": "Asia/Kolkata"}
+    client, _ = client_of(pages({"definitions": [{**DEFINITION, "schedule": timing}]}))
+    (definition,) = (await client.definitions()).items
+    assert moments(definition.scheduled, START, END) == (due,)
 
 
 async def test_a_kind_nobody_knows_is_named_and_the_list_not_complete() -> None:

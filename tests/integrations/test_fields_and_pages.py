@@ -52,6 +52,9 @@ def test_a_whole_number_is_the_same_as_number_and_as_text(number: int) -> None:
         ("2026-03-01T10:00:00-05:00", datetime(2026, 3, 1, 15, tzinfo=UTC)),
         ("2026-03-01T15:00:00Z", datetime(2026, 3, 1, 15, tzinfo=UTC)),
         ("2026-03-01 10:00:00", datetime(2026, 3, 1, 15, tzinfo=UTC)),
+        ("2026-03-01t15:00:00z", datetime(2026, 3, 1, 15, tzinfo=UTC)),
+        ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),
+        ("2017-01-01T05:29:60.5+05:30", datetime(2017, 1, 1, 0, 0, 0, 500_000, tzinfo=UTC)),
         ("0000-00-00", None),
         (None, None),
     ],
@@ -69,6 +72,12 @@ def test_an_id_is_kept_exactly_as_it_is_written(ref: str) -> None:
 def test_what_no_address_can_hold_is_no_id(ref: str) -> None:
     with pytest.raises(BadReply, match="'x' is"):
         fields(x=ref).ref("x")
+
+
+@pytest.mark.parametrize("text", ["2026-03-01T10:60:00Z", "2026-03-01T10:00:61Z", "9999-12-31T23:59:60Z", "noon"])
+def test_a_time_that_no_clock_shows_is_refused(text: str) -> None:
+    with pytest.raises(BadReply, match="'x' is not a time"):
+        fields(x=text).moment("x")
 
 
 def test_defaults_stand_for_absent_and_null_only() -> None:
