@@ -22,6 +22,11 @@ _YES = ("1", "true", "yes")
 _NO = ("", "0", "false", "no")
 
 
+FIRST_MOMENT = datetime.min.replace(tzinfo=UTC) + timedelta(days=2)
+LAST_MOMENT = datetime.max.replace(tzinfo=UTC, microsecond=0) - timedelta(days=2)
+"""Between these two a time can be shown in every zone; outside them it may not even be a time in UTC."""
+
+
 def time_of(text: str) -> datetime:
     """A time as RFC 3339 writes it, in small letters too; `ValueError` for anything else.
 
@@ -117,10 +122,11 @@ class Fields:
             return word in _YES
         raise self.bad(f"field {name!r} is not a truth value")
 
-    def moment(self, name: str, zone: tzinfo | None = None) -> datetime | None:
+    def moment(self, name: str, zone: tzinfo | None = None, *, clamped: bool = False) -> datetime | None:
         """A time in UTC, None when absent, null or the platform's "no date".
 
         A time without an offset is read in `zone`; without a zone it is refused: guessing shifts a send by hours.
+        `clamped` moves a time at the ends of the calendar to FIRST_MOMENT or LAST_MOMENT.
         """
         value = self.values.get(name)
         if value is None or (
@@ -137,6 +143,8 @@ class Fields:
             if zone is None:
                 raise self.bad(f"field {name!r} has no UTC offset")
             moment = moment.replace(tzinfo=zone)
+        if clamped:
+            moment = min(max(moment, FIRST_MOMENT), LAST_MOMENT)
         try:
             return moment.astimezone(UTC)
         except OverflowError:

@@ -13,6 +13,7 @@ from datetime import datetime, tzinfo
 from itertools import islice
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from integrations.fields import FIRST_MOMENT
 from integrations.http import CapabilityManifest, Fields, Reply, Transport
 from recovery.errors import AuthFailed, BadReply, ConfigError, NotFound, RemoteError
 from recovery.ports import Constituent, Listing, TessituraList
@@ -159,14 +160,21 @@ class TessituraClient:
     def _usable(self, row: Fields, filters: Mapping[str, int | bool | None], now: datetime) -> bool:
         kind = row.maybe_record("ElectronicAddressType")
         wanted = filters.get("eaddress_type_id")
-        ends_at = row.moment("EndDate", self._zone)
+        by_type = kind.flag("IsEmail", True) if kind else True
+        starts_at, ends_at = self._time(row, "StartDate"), self._time(row, "EndDate")
         return (
             not row.flag("Inactive", False)
-            and row.flag("IsEmail", True)
+            and row.flag("IsEmail", by_type)
             and (row.flag("PrimaryIndicator", False) or not filters.get("primary_only"))
             and (wanted is None or (kind is not None and kind.maybe_integer("Id") == wanted))
+            and (starts_at is None or starts_at <= now)
             and (ends_at is None or ends_at > now)
         )
+
+    def _time(self, row: Fields, name: str) -> datetime | None:
+        """A time, no later than any zone can show; None for the first that .NET knows, which stands where there is none."""
+        moment = row.moment(name, self._zone, clamped=True)
+        return None if moment == FIRST_MOMENT else moment
 
     def _rows(self, op: str, reply: Reply) -> list[Fields]:
         """The rows of a reply; 204 is Tessitura's word for none."""
@@ -179,8 +187,8 @@ class TessituraClient:
             count=row.integer("ConstituentCount", 0),
             dynamic=row.flag("IsDynamic", False),
             inactive=row.flag("Inactive", False),
-            last_used_at=row.moment("LastUsedDateTime", self._zone),
-            updated_at=row.moment("UpdatedDateTime", self._zone) if row.values.get("UpdatedDateTime") else None,
+            last_used_at=self._time(row, "LastUsedDateTime"),
+            updated_at=self._time(row, "UpdatedDateTime"),
         )
 
 

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Callable
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -61,10 +62,12 @@ def service(
     return remote
 
 
-def client_of(remote: Callable[[httpx.Request], httpx.Response]) -> tuple[TessituraClient, Bench]:
+def client_of(
+    remote: Callable[[httpx.Request], httpx.Response], zone: str = "America/New_York"
+) -> tuple[TessituraClient, Bench]:
     headers = TessituraClient.credentials("pro2", "12", "web", "can:ary-password")
     bench = Bench(remote, system="tessitura", headers=headers)
-    return TessituraClient(bench.transport, "America/New_York"), bench
+    return TessituraClient(bench.transport, zone), bench
 
 
 async def emails(client: TessituraClient, **filters: Any) -> dict[int, str]:
@@ -91,6 +94,31 @@ async def test_the_primary_active_address_is_chosen_in_lower_case() -> None:
     ]
     client, _ = client_of(service([1, 2, 3], given))
     assert await emails(client) == {1: "first@x.example", 2: "", 3: ""}
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata", "Pacific/Kiritimati", "UTC"])
+async def test_a_date_at_an_end_of_the_calendar_bounds_no_address(zone: str) -> None:
+    ends = {"StartDate": "0001-01-01T00:00:00", "EndDate": "9999-12-31T23:59:59.9999999"}
+    client, _ = client_of(service([1, 2], [address(1, "a@x.example", **ends), address(2, "b@x.example")]), zone)
+    assert await emails(client) == {1: "a@x.example", 2: "b@x.example"}
+
+
+async def test_an_address_that_begins_in_the_future_is_not_used_yet() -> None:
+    given = [
+        address(1, "new@x.example", StartDate="2999-01-01T00:00:00"),
+        address(1, "now@x.example", primary=False, StartDate="2020-01-01T00:00:00"),
+    ]
+    client, _ = client_of(service([1], given))
+    assert await emails(client) == {1: "now@x.example"}
+
+
+async def test_an_address_that_does_not_say_whether_it_is_an_e_mail_is_what_its_type_is() -> None:
+    page = {**address(1, "https://x.example"), "ElectronicAddressType": {"Id": 5, "IsEmail": False}}
+    mail = {**address(2, "b@x.example"), "ElectronicAddressType": {"Id": 5, "IsEmail": False}}
+    del page["IsEmail"]
+    given = [page, address(1, "a@x.example", primary=False), mail]
+    client, _ = client_of(service([1, 2], given))
+    assert await emails(client) == {1: "a@x.example", 2: "b@x.example"}
 
 
 async def test_the_imports_filters_choose_the_address() -> None:
@@ -149,6 +177,16 @@ async def test_a_list_is_summarised_with_its_times_in_utc() -> None:
     assert (found.ref, found.name, found.count, found.dynamic, found.updated_at) == (5, "Members", 3, True, None)
     assert found.last_used_at is not None
     assert found.last_used_at.isoformat() == "2026-03-01T15:00:00+00:00"
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Kolkata"])
+async def test_a_list_that_was_never_used_says_so(zone: str) -> None:
+    row = {**SUMMARY, "LastUsedDateTime": "0001-01-01T00:00:00", "UpdatedDateTime": "9999-12-31T23:59:59"}
+    client, _ = client_of(lambda r: httpx.Response(200, json=row), zone)
+    found = await client.list_summary(5)
+    assert found.last_used_at is None
+    assert found.updated_at is not None
+    assert found.updated_at.astimezone(ZoneInfo("Pacific/Kiritimati")).year == 9999
 
 
 async def test_lists_are_searched_over_all_pages() -> None:
