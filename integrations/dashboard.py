@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from integrations.dashboard_rows import read_definition, read_run
+from integrations.dashboard_rows import names_its_zone, read_definition, read_run
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
-from recovery.errors import BadReply
+from recovery.errors import BadReply, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult, iso
 from recovery.ports import BridgeCapabilities, Definition, Listing, ReportRow, Run, RunLog
 
@@ -28,10 +29,14 @@ MAX_PAGES = 5000
 
 
 class DashboardClient:
-    """The jobs of one account: the `JobDesk` over HTTP. `time_zone` is the zone of schedules that name none."""
+    """The jobs of one account: the `JobDesk` over HTTP.
+
+    A schedule that names no zone is read in the one that the bridge names for the account, else in `time_zone`.
+    """
 
     def __init__(self, transport: Transport, proven: CapabilityManifest | None = None, time_zone: str = "UTC") -> None:
         self._http, self._zone = transport, time_zone
+        self._told_zone: str | None = None
         self._proven = proven or CapabilityManifest(transport.system)
 
     @staticmethod
@@ -44,16 +49,21 @@ class DashboardClient:
         return self._proven
 
     async def ping(self) -> str:
-        """One sentence for `doctor`: what the bridge says it can do."""
+        """One sentence for `doctor`: what the bridge says it can do, and whether its clock is not the account's."""
         can = await self.capabilities()
         words = [w for w in ("stop", "reprocess", "run_now", "repeat", "imports") if getattr(can, w)]
-        return f"bridge offers {', '.join(words) or 'reading only'}"
+        told = can.account_time_zone
+        clock = f"its time zone is {told}, the settings say {self._zone}" if told not in ("", self._zone) else ""
+        used = "schedules that name none are read in"
+        clock = clock and f"; {clock}: {used} {await self._account_zone()}"
+        return f"bridge offers {', '.join(words) or 'reading only'}{clock}"
 
     # ---- reads -----------------------------------------------------------------------------------------------------
 
     async def capabilities(self) -> BridgeCapabilities:
         """What may be asked of it; what the bridge does not say, it cannot."""
         got = await self._http.record("capabilities", "/capabilities")
+        self._told_zone = _known_zone(got.text("account_time_zone", ""))
         return BridgeCapabilities(
             stop=got.flag("stop", False),
             reprocess=got.flag("reprocess", False),
@@ -65,20 +75,28 @@ class DashboardClient:
             account_time_zone=got.text("account_time_zone", ""),
         )
 
+    async def _account_zone(self) -> str:
+        """The zone that the bridge named when it was first asked, else that of the settings."""
+        if self._told_zone is None:
+            try:
+                await self.capabilities()
+            except RemoteError:
+                return self._zone
+        return self._told_zone or self._zone
+
     async def definitions(self) -> Listing[Definition]:
         """Everything that can run. A kind or a row that cannot be read is left out, named, and makes it incomplete."""
         unknown: list[str] = []
         broken: list[str] = []
 
-        async def fetch(cursor: str) -> CursorPage[Definition | None]:
+        async def fetch(cursor: str) -> CursorPage[Fields]:
             page = await self._page("definitions", "/definitions", cursor)
-            account, zone = self._http.account, self._zone
-            read = partial(read_definition, account, unknown=unknown, time_zone=zone)
-            rows = _readable(read, page.records("definitions"), broken)
-            return CursorPage(rows, page.text("next_cursor", ""), page.digest)
+            return CursorPage(page.records("definitions"), page.text("next_cursor", ""), page.digest)
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
-        found = {row.ref: row for row in rows if row is not None}
+        zone = self._zone if all(map(names_its_zone, rows)) else await self._account_zone()
+        read = partial(read_definition, self._http.account, unknown=unknown, time_zone=zone)
+        found = {made.ref: made for made in _readable(read, rows, broken) if made is not None}
         if unknown and not problem:
             problem = f"unknown kinds: {', '.join(unknown[:5])}"
         problem = problem or next(iter(broken), "")
@@ -208,6 +226,15 @@ class DashboardClient:
             return WriteResult(outcome, ref=ref, detail=detail) if outcome else None
 
         return judge
+
+
+def _known_zone(name: str) -> str:
+    """The name of a zone, "" when there is none of that name."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return ""
+    return name
 
 
 def _readable(read: Callable[[Fields], T], rows: Sequence[Fields], broken: list[str]) -> list[T]:

@@ -56,6 +56,12 @@ def read_definition(account: str, row: Fields, unknown: list[str], time_zone: st
     )
 
 
+def names_its_zone(row: Fields) -> bool:
+    """Whether a definition's schedule says in which zone its times are."""
+    timing = row.values.get("schedule")
+    return isinstance(timing, dict) and bool(timing.get("time_zone"))
+
+
 def read_run(row: Fields) -> Run:
     """One run."""
     counts = row.maybe_record("counts")

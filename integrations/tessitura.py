@@ -172,7 +172,7 @@ class TessituraClient:
         )
 
     def _time(self, row: Fields, name: str) -> datetime | None:
-        """A time, no later than any zone can show; None for the first that .NET knows, which stands where there is none."""
+        """A time, no later than any zone can show; None for the first that .NET knows, which means none."""
         moment = row.moment(name, self._zone, clamped=True)
         return None if moment == FIRST_MOMENT else moment
 

@@ -178,6 +178,67 @@ async def test_a_schedule_without_a_zone_is_one_of_the_account() -> None:
     assert definition.scheduled.schedule.time_zone == "Asia/Kolkata"
 
 
+def bridge_in(zone: Any, *, status: int = 200, named: str = "") -> Callable[[httpx.Request], httpx.Response]:
+    """A bridge that names `zone` as the account's, with a daily job in the zone `named`, if any."""
+    timing = {"type": "cron", "value": "0 3 * * *"} | ({"time_zone": named} if named else {})
+    definitions = {"definitions": [{**DEFINITION, "schedule": timing}]}
+
+    def remote(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/capabilities"):
+            return httpx.Response(status, json={"stop": True, "account_time_zone": zone})
+        return httpx.Response(200, json=definitions)
+
+    return remote
+
+
+async def zones_of(client: DashboardClient) -> list[str]:
+    return [d.scheduled.schedule.time_zone for d in (await client.definitions()).items]
+
+
+async def test_a_schedule_without_a_zone_is_read_in_the_one_that_the_bridge_names_asked_once() -> None:
+    client, bench = client_of(bridge_in("Europe/London"), time_zone="America/New_York")
+    assert await zones_of(client) == await zones_of(client) == ["Europe/London"]
+    assert [r.url.path for r in bench.requests].count("/bridge/v1/capabilities") == 1
+
+
+async def test_a_schedule_that_names_its_zone_keeps_it() -> None:
+    client, bench = client_of(bridge_in("Europe/London", named="Asia/Kolkata"), time_zone="America/New_York")
+    assert await zones_of(client) == ["Asia/Kolkata"]
+    assert len(bench.requests) == 1
+
+
+@pytest.mark.parametrize(("zone", "status"), [("Europe/London", 503), (None, 200), ("", 200), ("Mars/Olympus", 200)])
+async def test_a_bridge_that_names_no_readable_zone_leaves_that_of_the_settings(zone: str | None, status: int) -> None:
+    client, _ = client_of(bridge_in(zone, status=status), time_zone="America/New_York")
+    assert await zones_of(client) == ["America/New_York"]
+
+
+async def test_a_zone_that_could_not_be_read_is_asked_for_again() -> None:
+    left = [httpx.Response(401, json={"title": "no", "status": 401})]
+    good = bridge_in("Europe/London")
+    client, _ = client_of(
+        lambda r: left.pop() if left and r.url.path.endswith("/capabilities") else good(r), "America/New_York"
+    )
+    assert await zones_of(client) == ["America/New_York"]
+    assert await zones_of(client) == ["Europe/London"]
+
+
+@pytest.mark.parametrize(
+    ("zone", "said"),
+    [
+        ("Europe/London", "; its time zone is Europe/London, the settings say America/New_York: "
+                          "schedules that name none are read in Europe/London"),
+        ("Mars/Olympus", "; its time zone is Mars/Olympus, the settings say America/New_York: "
+                         "schedules that name none are read in America/New_York"),
+        ("America/New_York", ""),
+        (None, ""),
+    ],
+)  # fmt: skip
+async def test_doctor_is_told_of_a_bridge_whose_zone_is_not_that_of_the_settings(zone: str | None, said: str) -> None:
+    client, _ = client_of(bridge_in(zone), time_zone="America/New_York")
+    assert await client.ping() == f"bridge offers stop{said}"
+
+
 async def test_a_definition_becomes_a_schedule_with_its_filters() -> None:
     client, _ = client_of(pages({"definitions": [DEFINITION]}))
     (definition,) = (await client.definitions()).items
