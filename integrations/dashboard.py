@@ -14,6 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from integrations.dashboard_rows import names_its_zone, read_definition, read_run
+from integrations.fields import says_no
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
 from recovery.errors import BadReply, RemoteError
@@ -206,12 +207,13 @@ class DashboardClient:
         return await self._http.write(attempt, op, "POST", path, json=body, judge=self._started(op))
 
     def _started(self, op: str) -> Judge:
-        """A run id, or the time of queueing from a bridge that tells no ids; an empty object says nothing."""
+        """A run id, or the time of queueing, or 202 with an object that refuses nothing: the contract asks no more."""
 
         def judge(reply: Reply) -> WriteResult | None:
             got = self._http.fields(op, reply)
-            run_ref = got.text("run_id", "")
-            if not run_ref and got.moment("queued_at") is None:
+            run_ref = got.ref("run_id") if got.values.get("run_id") else ""
+            told = bool(run_ref) or got.moment("queued_at") is not None
+            if not told and (reply.status != 202 or says_no(got.values) or _is_problem(got)):
                 return None
             return WriteResult(AttemptOutcome.APPLIED, ref=run_ref)
 
@@ -226,6 +228,11 @@ class DashboardClient:
             return WriteResult(outcome, ref=ref, detail=detail) if outcome else None
 
         return judge
+
+
+def _is_problem(row: Fields) -> bool:
+    """Whether this is the contract's problem object, whatever the status above it."""
+    return "title" in row.values and "status" in row.values
 
 
 def _known_zone(name: str) -> str:

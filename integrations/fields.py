@@ -39,6 +39,12 @@ def time_of(text: str) -> datetime:
         raise ValueError("a time after the last one there is") from None
 
 
+def says_no(said: Mapping[str, Any]) -> bool:
+    """Whether the object of a 2xx answer is a refusal all the same, in any of the vendors' spellings."""
+    flags = (str(said.get(name)).lower() for name in ("result_code", "succeeded", "success", "ok"))
+    return bool(said.get("errors") or said.get("error")) or any(flag in ("0", "false") for flag in flags)
+
+
 @dataclass(frozen=True, slots=True)
 class Fields:
     """A JSON object of one reply and the words to complain about it: which system, which account, which call."""

@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from integrations.fields import says_no
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import PAGE, OffsetPage, PartPage, read_by_offset, read_parts
+from integrations.replies import reason_of
 from recovery.errors import AuthFailed, BadReply, ConfigError, Refused, RemoteError, Unavailable
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult, digest_of
 from recovery.ports import Automation, Campaign, CampaignContent, CampaignReport, Contact, Listing, Tag
@@ -185,23 +187,25 @@ class Pro2Client:
         return await self._set_status(attempt, "campaign_status", ref, wanted)
 
     async def rename(self, ref: str, name: str, attempt: OpenAttempt) -> WriteResult:
-        """Set the campaign's name. The reply's shape is undocumented: any JSON object without a refusal is accepted.
+        """Set the campaign's name. The reply's shape is undocumented: any that is no refusal and no web page will do.
 
         A name over 255 characters loses its middle, never its end, where a marker stands.
         """
         fitted = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 61]}…{name[-60:]}"
 
         def judge(reply: Reply) -> WriteResult | None:
-            body = reply.obj()
-            if body.get("errors") or str(body.get("succeeded", "1")) == "0":
-                return WriteResult(AttemptOutcome.REJECTED, detail=f"refused: {body.get('message', '')}")
-            shown = body.get("campaign")
+            body = reply.json() if reply.body.strip() else {}
+            if isinstance(body, dict) and says_no(body):
+                return WriteResult(AttemptOutcome.REJECTED, detail=f"refused: {reason_of(reply)}")
+            shown = body.get("campaign") if isinstance(body, dict) else None
             if isinstance(shown, dict) and shown.get("name", fitted) != fitted:
                 return None
             return WriteResult(AttemptOutcome.APPLIED, ref=ref)
 
         path = f"/api/3/campaigns/{segment(ref)}/edit"
-        return await self._http.write(attempt, "edit", "PUT", path, json={"name": fitted}, judge=judge)
+        return await self._http.write(
+            attempt, "edit", "PUT", path, json={"name": fitted}, judge=judge, content_type_ok=lambda _: True
+        )
 
     async def copy(self, ref: str, attempt: OpenAttempt) -> WriteResult:
         """Duplicate into a draft; `ref` of the result is the new campaign."""
