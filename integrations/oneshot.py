@@ -25,7 +25,7 @@ from integrations.outgoing import Base, Outgoing
 MAX_HEAD_BYTES = 64 * 1024
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n\x00]*)?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n\x00]*?)[ \t]*")
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\x00]*)?")
+_CHUNK = re.compile(rb"0*([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n\x00]*)?")
 _UNSAFE = re.compile(r"[\r\n\x00]")
 
 RawHeaders = list[tuple[bytes, bytes]]

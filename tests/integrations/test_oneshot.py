@@ -89,7 +89,16 @@ def test_two_statements_about_the_length_are_a_protocol_error_even_where_one_of_
         read([CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 8\r\n\r\n", 1)])
 
 
-@pytest.mark.parametrize("body", [b"3\r\nabcd\r\n0\r\n\r\n", b"x\r\n", b"-1\r\n", b"fffffffff\r\n"])
+@pytest.mark.parametrize("zeros", [1, 5, 8, 9, 30])
+def test_a_chunks_length_may_begin_with_any_number_of_zeros(zeros: int) -> None:
+    size, end = b"0" * zeros + b"3", b"0" * zeros
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b"\r\nabc\r\n" + end + b"\r\n\r\n"
+    assert read([answer], closes=False) == (200, b"abc")
+
+
+@pytest.mark.parametrize(
+    "body", [b"3\r\nabcd\r\n0\r\n\r\n", b"x\r\n", b"-1\r\n", b"fffffffff\r\n", b"000fffffffff\r\n"]
+)
 def test_a_doubtful_chunk_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(httpx.RemoteProtocolError):
         read([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body])
