@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,9 @@ from recovery.testify import (
     IN_PROGRESS_STATES,
     MARKER,
     TESSITURA_LIST,
+    TOLERANCE,
     log_testimony,
+    moment_of,
     run_saw,
     unreadable,
 )
@@ -86,14 +89,14 @@ class JobReader(Reader):
         """A definition's slots of the window; BadReply when its schedule cannot be read."""
         thing = definition.scheduled
         after = self._due_and_next(thing)
-        due = [m for m in after if m < self.window.ended_at]
+        due = [m for m in after if self.window.started_at <= m < self.window.ended_at]
         own = _at_a_clock_change(thing, due, own)
         slots_of = [
             Slot(thing.account, thing.system, thing.kind, thing.object_ref, m, thing.name, thing.schedule.time_zone)
             for m in due
         ]
         slots_of += self._attempted(definition, slots_of, own)
-        return _Known(definition, own, tuple(slots_of), dict(zip(after, (*after[1:], None), strict=False)))
+        return _Known(definition, own, tuple(slots_of), after)
 
     def _without_due_times(self, thing: Scheduled, error: BadReply) -> Evidence:
         where = (thing.account, thing.system, thing.kind, thing.object_ref)
@@ -113,7 +116,7 @@ class JobReader(Reader):
         evidence = []
         for slot in known.slots:
             heard = [
-                self._heard(w, slot, x, known.next_of.get(slot.due_at), known.own[w])
+                self._heard(w, slot, x, known.around, known.own[w])
                 for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
             ]
             if gap is not None:
@@ -134,10 +137,10 @@ class JobReader(Reader):
         return [Testimony(MARKER, Saw.OURS, log.read_at, True, detail, {"run": mine[0].ref}, mine[0].digest)]
 
     def _due_and_next(self, thing: Scheduled) -> tuple[datetime, ...]:
-        """The due times in the window and, where there is one within a day, the next after it."""
+        """The due times in the window, one shortly before it and, where there is one within a day, the next after."""
         after: tuple[datetime, ...] = ()
         for ahead in (timedelta(hours=1), timedelta(days=1)):  # most things run hourly; a day is a long expansion
-            after = slots.moments(thing, self.window.started_at, self.window.ended_at + ahead)
+            after = slots.moments(thing, self.window.started_at - 2 * TOLERANCE, self.window.ended_at + ahead)
             if after and after[-1] >= self.window.ended_at:
                 break
         return after
@@ -147,30 +150,32 @@ class JobReader(Reader):
         witness: str,
         slot: Slot,
         log: RunLog | Testimony,
-        next_due: datetime | None,
+        around: Sequence[datetime],
         own: Sequence[Run],
     ) -> Testimony:
         if isinstance(log, Testimony):
             return log
-        return log_testimony(witness, slot, log, next_due, self.policy.waits, own)
+        before, then = _neighbours(around, slot.due_at)
+        waits, until = self.policy.waits, self.window.ended_at
+        return log_testimony(witness, slot, log, then, waits, own, until=until, previous_due=before)
 
     def _attempted(self, definition: Definition, known: Sequence[Slot], own: Mapping[str, Sequence[Run]]) -> list[Slot]:
         """Slots for runs that no due time explains: begun before, started by a person, or of an old schedule."""
         thing, found = definition.scheduled, {}
         due = [s.due_at for s in known]
         for run in (r for runs in own.values() for r in runs):
-            moment = run.scheduled_for or run.started_at
-            if moment is not None and self._caught(run) and not _explained(run, moment, due):
+            moment = moment_of(run) or self.window.started_at
+            if self._caught(run) and not _explained(run, moment, due):
                 where = (thing.account, thing.system, thing.kind, thing.object_ref)
                 found[run.ref] = Slot(*where, moment, thing.name, thing.schedule.time_zone)
-        return sorted(found.values())
+        return sorted(set(found.values()))
 
     def _caught(self, run: Run) -> bool:
-        """Whether a run was under way in the window and has not ended well (R001.2)."""
-        began = run.scheduled_for or run.started_at
-        if began is None or began >= self.window.ended_at or run.state == "succeeded":
+        """Whether a run was under way in the window, as far as its times tell, and has not ended well (R001.2)."""
+        began = moment_of(run)
+        if run.state == "succeeded" or (began is not None and began >= self.window.ended_at):
             return False
-        if began >= self.window.started_at:
+        if began is None or began >= self.window.started_at:
             return True
         if run.ended_at is None:
             return run.state in IN_PROGRESS_STATES
@@ -183,8 +188,8 @@ class JobReader(Reader):
         found: dict[str, Evidence] = {}
         for witness, source in ((ACTIVITY_LOG, log), (CONSOLE, console)):
             for run in (r for runs in left[witness].values() for r in runs):
-                began = run.scheduled_for or run.started_at
-                if began is None or not self._caught(run) or any(t.startswith(TAG_PREFIX) for t in run.tags):
+                began = moment_of(run) or self.window.started_at
+                if not self._caught(run) or any(t.startswith(TAG_PREFIX) for t in run.tags):
                     continue
                 where = (self.account.name, System.DASHBOARD.value, Kind.IMPORT.value, run.definition_ref)
                 slot = Slot(*where, began, f"run {run.ref}, whose definition is not listed", self.account.time_zone)
@@ -222,12 +227,12 @@ class JobReader(Reader):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A definition, its own runs by witness, its slots, and after each due time the next."""
+    """A definition, its own runs by witness, its slots, and the due times in and around the window."""
 
     definition: Definition
     own: Mapping[str, Sequence[Run]]
     slots: tuple[Slot, ...]
-    next_of: Mapping[datetime, datetime | None]
+    around: tuple[datetime, ...]
 
 
 def _last_success(own: Mapping[str, Sequence[Run]]) -> Run | None:
@@ -244,7 +249,13 @@ def _after(slot: Slot, last: Run | None) -> str | None:
 
 
 def _began(run: Run) -> datetime:
-    return run.started_at or run.scheduled_for or datetime.min.replace(tzinfo=UTC)
+    return run.started_at or run.scheduled_for or run.ended_at or datetime.min.replace(tzinfo=UTC)
+
+
+def _neighbours(after: Sequence[datetime], moment: datetime) -> tuple[datetime | None, datetime | None]:
+    """The due times right before and right after a moment."""
+    before, then = bisect_left(after, moment), bisect_right(after, moment)
+    return after[before - 1] if before else None, after[then] if then < len(after) else None
 
 
 def _at_a_clock_change(
@@ -255,7 +266,7 @@ def _at_a_clock_change(
     Where the wall clock skips or repeats an hour nobody has written down when a job is due; only there, and only where
     neither side has another partner, a run and a slot that miss each other by an hour at most are one.
     """
-    zone, hour, minute = ZoneInfo(thing.schedule.time_zone), timedelta(hours=1), timedelta(minutes=1)
+    zone, hour = ZoneInfo(thing.schedule.time_zone), timedelta(hours=1)
     times = {
         r.scheduled_for for runs in own.values() for r in runs if r.scheduled_for and r.requested_by not in BY_HAND
     }
@@ -263,12 +274,12 @@ def _at_a_clock_change(
         d
         for d in due
         if (d - 2 * hour).astimezone(zone).utcoffset() != (d + 2 * hour).astimezone(zone).utcoffset()
-        and not any(abs(t - d) < minute for t in times)
+        and not any(abs(t - d) < TOLERANCE for t in times)
     ]
     if not alone:
         return own
     known = slots.moments(thing, alone[0] - 2 * hour, alone[-1] + 2 * hour)
-    free = [t for t in times if not any(abs(t - m) < minute for m in known)]
+    free = [t for t in times if not any(abs(t - m) < TOLERANCE for m in known)]
     meant = {t: d for d in alone for t in free if abs(t - d) <= hour}
     return {
         witness: [replace(r, scheduled_for=meant[r.scheduled_for]) if r.scheduled_for in meant else r for r in runs]
@@ -278,9 +289,13 @@ def _at_a_clock_change(
 
 def _explained(run: Run, moment: datetime, due: Sequence[datetime]) -> bool:
     """Whether a due time of the window already speaks for the run, as `testify` matches them."""
-    if run.scheduled_for is not None and run.requested_by not in BY_HAND:
-        return any(abs(moment - d) < timedelta(minutes=1) for d in due)
-    return any(d <= moment for d in due)
+    if moment_of(run) is None:
+        return bool(due)
+    if run.requested_by in BY_HAND:
+        return any(d <= moment for d in due)
+    if run.scheduled_for is not None:
+        return any(abs(moment - d) < TOLERANCE for d in due)
+    return any(d - TOLERANCE < moment for d in due)
 
 
 def _by_definition(log: RunLog | Testimony) -> dict[str, list[Run]]:

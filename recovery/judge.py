@@ -211,11 +211,16 @@ def _job_contradiction(said: Said) -> Ruling | None:
 
 
 def _job_running(said: Said) -> Ruling | None:
-    running = [t for t in (said.by[ACTIVITY_LOG], said.by[CONSOLE]) if t.saw is Saw.RUNNING]
-    made_up = any(t.saw is Saw.WORKED and t.facts.get("by_hand") for t in (said.by[ACTIVITY_LOG], said.by[CONSOLE]))
-    if not running or made_up:
+    both = said.by[ACTIVITY_LOG], said.by[CONSOLE]
+    running = [t for t in both if t.saw is Saw.RUNNING]
+    worked = [t for t in both if t.saw is Saw.WORKED]
+    if not running or any(t.facts.get("by_hand") for t in worked):
         return None
-    since = _running_since(said, running)
+    since = _running_since(running)
+    if since is None:
+        # It may be any run of the definition, so a slot whose own run succeeded stays done.
+        words = f"In progress, and nothing tells since when: {running[0].detail}."
+        return None if worked else Ruling(Verdict.UNCERTAIN, "in_progress", words)
     age = (said.now - since).total_seconds()
     if age > said.waits.running_limit:
         return Ruling(
@@ -224,10 +229,10 @@ def _job_running(said: Said) -> Ruling | None:
     return Ruling(Verdict.UNCERTAIN, "in_progress", f"In progress for {int(age // 60)} minutes, within its limit.")
 
 
-def _running_since(said: Said, running: list[Testimony]) -> datetime:
+def _running_since(running: list[Testimony]) -> datetime | None:
     times = [t.facts.get(k) for t in running for k in ("started_at", "scheduled_for")]
     moments = [datetime.fromisoformat(t) for t in times if isinstance(t, str)]
-    return min(moments) if moments else said.due_at
+    return min(moments, default=None)
 
 
 def _job_done(said: Said) -> Ruling | None:

@@ -7,9 +7,10 @@ and never acted on (prospect2-tessitura.md, 2.3). Opens and clicks prove nothing
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from recovery.model import Facts, Saw, Slot, Testimony
+from recovery.model import Facts, Saw, Slot, Testimony, iso
 from recovery.policy import Waits
 from recovery.ports import Campaign, CampaignReport, Run, RunLog
 
@@ -41,6 +42,8 @@ _RUN_SAW = {
     "stop_requested": Saw.RUNNING,
     "stopped": Saw.STOPPED,
 }
+TOLERANCE = timedelta(minutes=1)
+"""So far from its due time a run may say it was, and still be the slot's: clocks differ, and times are rounded."""
 BY_HAND = frozenset({"user", "run_now", "repeat", "reprocess", "import"})
 
 
@@ -100,26 +103,42 @@ def campaign_report(report: CampaignReport, listed: Campaign, observed_at: datet
     return Testimony(CAMPAIGN_REPORT, saw, observed_at, True, detail, facts, report.digest)
 
 
-def runs_of(slot: Slot, runs: Iterable[Run], next_due: datetime | None) -> tuple[Run, ...]:
-    """The runs that belong to a slot: scheduled for it, or (when the log does not say) started in [due, next due)."""
+def moment_of(run: Run) -> datetime | None:
+    """When a run was: what it was scheduled for, else its start, else its end; None where its row names no time."""
+    return run.scheduled_for or run.started_at or run.ended_at
+
+
+def runs_of(
+    slot: Slot, runs: Iterable[Run], next_due: datetime | None, previous_due: datetime | None = None
+) -> tuple[Run, ...]:
+    """The scheduled runs that belong to a slot; each run belongs to one slot at most.
+
+    A run was scheduled for the slot or, where its row does not say, began (failing that, ended) in [due, next due).
+    Clocks differ: up to a minute off is still the slot's, unless another due time is nearer.
+    """
     mine = []
     for run in runs:
-        if run.definition_ref != slot.object_ref or run.requested_by in BY_HAND:
+        moment = moment_of(run)
+        if moment is None or run.definition_ref != slot.object_ref or run.requested_by in BY_HAND:
             continue
-        if run.scheduled_for is not None:
-            if abs((run.scheduled_for - slot.due_at).total_seconds()) < 60:
-                mine.append(run)
-        elif (
-            run.started_at is not None
-            and run.started_at >= slot.due_at
-            and (next_due is None or run.started_at < next_due)
-        ):
+        near = _is_near(moment, slot.due_at, previous_due, next_due)
+        if near or (run.scheduled_for is None and _in_its_time(moment, slot.due_at, next_due)):
             mine.append(run)
     return tuple(mine)
 
 
+def _is_near(moment: datetime, due: datetime, *neighbours: datetime | None) -> bool:
+    """Whether the moment is the due time within the tolerance; one in the middle belongs to the earlier of two."""
+    others = [(abs(moment - d), d) for d in neighbours if d is not None]
+    return abs(moment - due) < TOLERANCE and (abs(moment - due), due) <= min(others, default=(TOLERANCE, due))
+
+
+def _in_its_time(moment: datetime, due: datetime, next_due: datetime | None) -> bool:
+    return moment >= due and (next_due is None or (moment < next_due and not _is_near(moment, next_due, due)))
+
+
 def made_up_for(slot: Slot, known: Sequence[Run], runs: Iterable[Run]) -> tuple[Run, ...]:
-    """Later runs by hand of the same definition: started, or still to start, after the slot was due."""
+    """Later runs by hand of the same definition: begun (failing that, ended) after the slot was due, or still to."""
     refs = {r.ref for r in known}
     return tuple(
         r
@@ -127,8 +146,21 @@ def made_up_for(slot: Slot, known: Sequence[Run], runs: Iterable[Run]) -> tuple[
         if r.definition_ref == slot.object_ref
         and r.requested_by in BY_HAND
         and r.ref not in refs
-        and (r.started_at is None or r.started_at >= slot.due_at)
+        and is_since(r, slot.due_at)
     )
+
+
+def is_since(run: Run, due: datetime) -> bool:
+    """Whether a run by hand is known to be later than a due time: by its times, or because it is under way."""
+    moment = run.started_at or run.ended_at
+    return run.state in IN_PROGRESS_STATES if moment is None else moment >= due
+
+
+def is_placeless(run: Run) -> bool:
+    """Whether a run has ended and nothing tells when it was, so that it may have been any slot's."""
+    if run.requested_by in BY_HAND:  # what it repeats was scheduled for a time that says nothing of its own
+        return run.started_at is None and run.ended_at is None and run.state not in IN_PROGRESS_STATES
+    return moment_of(run) is None and run.state not in IN_PROGRESS_STATES
 
 
 def log_testimony(
@@ -138,48 +170,68 @@ def log_testimony(
     next_due: datetime | None,
     waits: Waits,
     own: Sequence[Run] | None = None,
+    *,
+    until: datetime,
+    previous_due: datetime | None = None,
 ) -> Testimony:
     """What the Activity Log or the Console says about a slot (R001.16, R001.20).
 
-    `own` are the log's runs of the slot's definition, for callers that ask about many slots of one log.
+    `until` is the end of the outage window: a log that was read before it, or is not complete up to it, proves no
+    absence. `own` are the log's runs of the slot's definition, for callers that ask about many slots of one log.
     """
-    about = log.runs if own is None else own
-    mine = runs_of(slot, about, next_due)
+    about = [r for r in (log.runs if own is None else own) if r.definition_ref == slot.object_ref]
+    mine = runs_of(slot, about, next_due, previous_due)
+    by_hand = made_up_for(slot, mine, about)
+    # Under way since nobody knows when: it may be the slot's run, begun late.
+    timeless = [r for r in about if moment_of(r) is None and r.requested_by not in BY_HAND]
+    waiting = [r for r in timeless if r.state in IN_PROGRESS_STATES]
+    lost = [r for r in about if is_placeless(r)]
     if mine:
-        return run_testimony(witness, mine, made_up_for(slot, mine, about), log.read_at, log.complete)
-    by_hand = made_up_for(slot, (), about)
-    if by_hand:
-        return run_testimony(witness, by_hand, (), log.read_at, log.complete, by_hand=True)
-    whole, why = _reads_whole(witness, slot, log, waits)
-    return Testimony(
-        witness, Saw.NOTHING, log.read_at, whole, why or "no run", {}, log.digests[0] if log.digests else ""
-    )
+        heard = run_testimony(witness, mine, by_hand, log.read_at, log.complete)
+    elif waiting and not any(run_saw(r) is Saw.WORKED for r in by_hand):
+        heard = run_testimony(witness, waiting, (), log.read_at, log.complete)
+    elif by_hand:
+        heard = run_testimony(witness, by_hand, (), log.read_at, log.complete, by_hand=True)
+    else:
+        why = _why_no_proof(witness, slot, log, waits, until, lost)
+        digest = log.digests[0] if log.digests else ""
+        return Testimony(witness, Saw.NOTHING, log.read_at, not why, why or "no run", {}, digest)
+    if lost and heard.saw is not Saw.WORKED:
+        return replace(heard, saw=Saw.UNKNOWN, detail=f"{heard.detail}; but {_when_was(lost[0])}")
+    return heard
 
 
-def _reads_whole(witness: str, slot: Slot, log: RunLog, waits: Waits) -> tuple[bool, str]:
-    """Whether "no run" may be believed: read to the end, covering the slot, showing something newer (invariant 1)."""
+def _when_was(run: Run) -> str:
+    return f"when run {run.ref} ({run.requested_by}, {run.state}) was is not known"
+
+
+def _why_no_proof(witness: str, slot: Slot, log: RunLog, waits: Waits, until: datetime, lost: Sequence[Run]) -> str:
+    """Why "no run" may not be believed; "" for a log that was read to its end after the window, covers the slot and
+    the window, shows something newer than the slot and places every run (invariant 1)."""
     if not log.complete:
-        return False, f"no run, but the log was not read whole: {log.problem}"
-    if witness == CONSOLE:
-        return True, ""
+        return f"no run, but the log was not read whole: {log.problem}"
+    if lost:
+        return f"no run, but {_when_was(lost[0])}"
+    if log.read_at < until:
+        return "no run, but the log was read before the end of the window"
+    hole = "" if witness == CONSOLE else _hole(slot, log, waits, until)
+    return f"no run, but the log {hole}" if hole else ""
+
+
+def _hole(slot: Slot, log: RunLog, waits: Waits, until: datetime) -> str:
     if log.covers_from is None or log.covers_from > slot.due_at:
-        return False, "no run, but the log does not reach back to the slot"
+        return "does not reach back to the slot"
     if log.covers_to is not None and log.covers_to < slot.due_at + timedelta(seconds=waits.grace):
-        return False, "no run, but the log is not yet complete for the slot"
-    if not any(_newest(run) > slot.due_at for run in log.runs if _newest_or_none(run)):
-        return False, "no run, but the log shows nothing newer than the slot"
-    return True, ""
+        return "is not yet complete for the slot"
+    if log.covers_to is not None and log.covers_to < until:
+        return f"is complete until {iso(log.covers_to)} only, and the window ends later"
+    if not any(newest > slot.due_at for run in log.runs if (newest := _newest(run)) is not None):
+        return "shows nothing newer than the slot"
+    return ""
 
 
-def _newest_or_none(run: Run) -> datetime | None:
-    times = [t for t in (run.scheduled_for, run.started_at, run.ended_at) if t is not None]
-    return max(times) if times else None
-
-
-def _newest(run: Run) -> datetime:
-    found = _newest_or_none(run)
-    assert found is not None
-    return found
+def _newest(run: Run) -> datetime | None:
+    return max((t for t in (run.scheduled_for, run.started_at, run.ended_at) if t is not None), default=None)
 
 
 def run_testimony(
@@ -190,9 +242,10 @@ def run_testimony(
     complete: bool,
     by_hand: bool = False,
 ) -> Testimony:
-    """A slot's runs in one testimony; a later success by hand settles an earlier failure."""
+    """A slot's runs in one testimony: a success by hand settles a failure, one under way may yet; else the newest."""
     best = next((r for r in repeats if run_saw(r) is Saw.WORKED), None)
-    run = best or (repeats[-1] if repeats else max(mine, key=lambda r: _newest_or_none(r) or observed_at))
+    going = next((r for r in repeats if r.state in IN_PROGRESS_STATES), None)
+    run = best or going or max(repeats or mine, key=lambda r: _newest(r) or observed_at)
     facts: Facts = {
         "run": run.ref,
         "state": run.state,
@@ -204,10 +257,15 @@ def run_testimony(
         "errored": run.errored,
         "by_hand": by_hand or best is not None or bool(repeats),
     }
-    counts = "" if run.returned is None else f", {run.updated} of {run.returned} updated, {run.errored} errors"
-    return Testimony(
-        witness, run_saw(run), observed_at, complete, f"run {run.ref} {run.state}{counts}", facts, run.digest
-    )
+    detail = f"run {run.ref} {run.state}" + "".join(f", {words}" for words in counts_of(run))
+    return Testimony(witness, run_saw(run), observed_at, complete, detail, facts, run.digest)
+
+
+def counts_of(run: Run) -> tuple[str, ...]:
+    """What a run's counts say, in words; counts that its row does not name are left out."""
+    of = "" if run.returned is None else f" of {run.returned}"
+    updated = () if run.updated is None else (f"{run.updated}{of} updated",)
+    return (*updated, *(() if run.errored is None else (f"{run.errored} errors",)))
 
 
 def run_saw(run: Run) -> Saw:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from recovery.act import Ended
 from recovery.model import Kind, Saw
 from recovery.recipes.context import Context, held, skipped
-from recovery.testify import IN_PROGRESS_STATES, run_saw
+from recovery.testify import IN_PROGRESS_STATES, counts_of, run_saw
 
 
 async def monitor(context: Context) -> Ended:
@@ -38,19 +38,19 @@ async def _campaign(context: Context) -> Ended:
 
 async def _job(context: Context) -> Ended:
     run_ref = str(context.item.before.get("run") or "")
-    started = context.item.before.get("started_at")
-    since = datetime.fromisoformat(started) if isinstance(started, str) else context.item.slot.due_at
-    limit = since + timedelta(seconds=context.policy.waits.running_limit)
+    started = context.item.before.get("started_at") or context.item.before.get("scheduled_for")
+    since = datetime.fromisoformat(started) if isinstance(started, str) else None
+    limit = (since or context.item.slot.due_at) + timedelta(seconds=context.policy.waits.running_limit)
+    age = f"after {context.policy.waits.running_limit / 60:g} minutes" if since else "and nothing tells since when"
     while run_ref:
         run = await context.account.jobs.run(run_ref)
         if run_saw(run) is Saw.WORKED:
-            return skipped(f"run {run.ref} came to its end by itself: {run.updated} of {run.returned} updated")
+            return skipped(": ".join((f"run {run.ref} came to its end by itself", *counts_of(run)[:1])))
         if run.state not in IN_PROGRESS_STATES:
             return held(f"Run {run.ref} ended as {run.state} while it was watched. What should be done?")
         if context.clock.now() >= limit:
             return held(
-                f"Run {run.ref} is still in progress after {context.policy.waits.running_limit / 60:g} minutes. "
-                "Attempt to stop it and reprocess?",
+                f"Run {run.ref} is still in progress {age}. Attempt to stop it and reprocess?",
                 "reprocess",
                 "reprocess",
             )

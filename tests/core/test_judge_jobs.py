@@ -15,7 +15,7 @@ from recovery.model import Testimony as Statement
 from recovery.ports import Run
 from recovery.testify import ACTIVITY_LOG, CONSOLE, LEDGER, log_testimony, unreadable
 
-from .makers import DUE, NOW, WAITS, a_log, a_run, a_slot, said
+from .makers import DUE, NOW, WAITS, WINDOW, a_log, a_run, a_slot, said
 
 DONE, MISSED, STALLED = Verdict.DONE, Verdict.MISSED, Verdict.STALLED
 FAILED, PARTIAL, UNCERTAIN = Verdict.FAILED, Verdict.PARTIAL, Verdict.UNCERTAIN
@@ -57,7 +57,9 @@ MATRIX: dict[tuple[str, str], tuple[tuple[Verdict, str], tuple[Verdict, str]]] =
 
 
 def log_says(witness: str, *runs: Run, **changes: object) -> Statement:
-    return log_testimony(witness, a_slot(Kind.IMPORT), a_log(*runs, **changes), DUE + timedelta(days=1), WAITS)
+    return log_testimony(
+        witness, a_slot(Kind.IMPORT), a_log(*runs, **changes), DUE + timedelta(days=1), WAITS, until=WINDOW.ended_at
+    )
 
 
 def verdict_of(*testimonies: Statement, kind: Kind = Kind.IMPORT, age: timedelta = OLD) -> Finding:
@@ -93,6 +95,22 @@ def test_age_counts_from_the_earliest_time_that_either_witness_knows() -> None:
     log = log_says(ACTIVITY_LOG, a_run(state="running", scheduled_for=None, started_at=DUE + OLD))
     console = log_says(CONSOLE, a_run(state="running", started_at=None))
     assert verdict_of(log, console).verdict is STALLED
+
+
+def test_a_run_under_way_since_nobody_knows_when_is_never_called_stalled() -> None:
+    """A stalled job is stopped and run again; this one may have begun a minute ago."""
+    queued = log_says(CONSOLE, a_run(state="queued", scheduled_for=None, started_at=None, ended_at=None))
+    finding = verdict_of(log_says(ACTIVITY_LOG), queued, age=timedelta(days=2))
+    assert (finding.verdict, finding.code) == (
+        UNCERTAIN,
+        "in_progress",
+    ) and "nothing tells since when" in finding.reason
+
+
+def test_a_slot_whose_run_succeeded_is_done_although_another_run_without_a_time_is_queued() -> None:
+    queued = log_says(CONSOLE, a_run("next", "queued", scheduled_for=None, started_at=None, ended_at=None))
+    finding = verdict_of(log_says(ACTIVITY_LOG, a_run()), queued)
+    assert (finding.verdict, finding.code) == (DONE, "succeeded")
 
 
 @pytest.mark.requirement("R001.7", "R001.20")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -18,18 +18,27 @@ from recovery.testify import (
     unreadable,
 )
 
-from .makers import DUE, NOW, WAITS, a_log, a_run, a_slot
+from .makers import DUE, NOW, WAITS, WINDOW, a_log, a_run, a_slot
 
 SLOT = a_slot(Kind.IMPORT)
+MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+END = WINDOW.ended_at
+TIMELESS = {"scheduled_for": None, "started_at": None, "ended_at": None}
+BY_HAND_TIMELESS = {**TIMELESS, "scheduled_for": DUE}
+NEWER = a_run("newer", definition_ref="x", scheduled_for=NOW - HOUR)
 
-# The four things that make "no run" believable; each one that is missing makes it worthless.
+# The things that make "no run" believable; each one that is missing makes it worthless.
 HOLES = {
     "a page failed": {"complete": False, "problem": "page 3: HTTP 502"},
     "it begins after the slot": {"covers_from": DUE + timedelta(seconds=1)},
     "it does not say where it begins": {"covers_from": None},
     "it ends before the slot's grace": {"covers_to": DUE + timedelta(seconds=WAITS.grace - 1)},
+    "it ends before the window": {"covers_to": END - timedelta(seconds=1)},
+    "it was read before the window's end": {"read_at": END - timedelta(seconds=1), "covers_to": None},
+    "a run in it names no time": {"runs": (NEWER, a_run(**TIMELESS))},
+    "a run by hand in it names no time of its own": {"runs": (NEWER, a_run(requested_by="user", **BY_HAND_TIMELESS))},
     "it shows nothing newer than the slot": {
         "runs": (a_run("old", definition_ref="x", scheduled_for=DUE - DAY, started_at=DUE - DAY, ended_at=DUE - HOUR),)
     },
@@ -39,23 +48,23 @@ HOLES = {
 
 @pytest.mark.requirement("R001.16", "R001.20")
 def test_an_absence_is_believed_when_the_log_is_whole_covers_the_slot_and_shows_something_newer() -> None:
-    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(), DUE + DAY, WAITS)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(), DUE + DAY, WAITS, until=END)
     assert (heard.saw, heard.complete) == (Saw.NOTHING, True)
 
 
 @pytest.mark.requirement("R001.7", "R001.20")
 @pytest.mark.parametrize("hole", HOLES)
 def test_an_absence_with_a_hole_in_the_log_is_not_believed(hole: str) -> None:
-    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(**HOLES[hole]), DUE + DAY, WAITS)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(**HOLES[hole]), DUE + DAY, WAITS, until=END)
     assert (heard.saw, heard.complete) == (Saw.NOTHING, False)
-    assert heard.detail.startswith("no run, but the log ")
+    assert heard.detail.startswith("no run, but ")
 
 
 def test_the_console_shows_the_present_and_need_not_reach_back() -> None:
     """It lists what is under way, so an empty Console that was read whole is an answer."""
     now_empty = a_log(runs=(), covers_from=None, covers_to=None)
-    assert log_testimony(CONSOLE, SLOT, now_empty, None, WAITS).complete
-    assert not log_testimony(CONSOLE, SLOT, a_log(complete=False), None, WAITS).complete
+    assert log_testimony(CONSOLE, SLOT, now_empty, None, WAITS, until=END).complete
+    assert not log_testimony(CONSOLE, SLOT, a_log(complete=False), None, WAITS, until=END).complete
 
 
 @pytest.mark.parametrize(
@@ -66,8 +75,10 @@ def test_the_console_shows_the_present_and_need_not_reach_back() -> None:
         (DUE + timedelta(seconds=60), DUE, False),
         (DUE - timedelta(seconds=60), DUE, False),
         (None, DUE, True),
-        (None, DUE - timedelta(seconds=1), False),
-        (None, DUE + DAY - timedelta(seconds=1), True),
+        (None, DUE - timedelta(seconds=60), False),
+        (None, DUE - timedelta(seconds=59), True),
+        (None, DUE + DAY - timedelta(seconds=60), True),
+        (None, DUE + DAY - timedelta(seconds=59), False),
         (None, DUE + DAY, False),
         (None, None, False),
     ],
@@ -76,8 +87,68 @@ def test_a_run_belongs_to_the_slot_it_was_scheduled_for_or_started_after(
     scheduled_for: object, started_at: object, belongs: bool
 ) -> None:
     """When the log does not say what a run was for, it belongs to the slot in whose time it started."""
-    run = a_run(scheduled_for=scheduled_for, started_at=started_at)
+    run = a_run(scheduled_for=scheduled_for, started_at=started_at, ended_at=None)
     assert bool(runs_of(SLOT, [run], DUE + DAY)) is belongs
+
+
+@pytest.mark.requirement("R001.20")
+@pytest.mark.parametrize(("ended_at", "belongs"), [(DUE + HOUR, True), (DUE - HOUR, False), (DUE + DAY, False)])
+def test_a_run_that_names_only_its_end_is_placed_by_it(ended_at: datetime, belongs: bool) -> None:
+    run = a_run(scheduled_for=None, started_at=None, ended_at=ended_at)
+    assert bool(runs_of(SLOT, [run], DUE + DAY)) is belongs
+
+
+@pytest.mark.parametrize("gap", [timedelta(seconds=30), timedelta(minutes=1), timedelta(minutes=5)])
+@pytest.mark.parametrize("named", ["scheduled_for", "started_at", "ended_at"])
+def test_a_run_belongs_to_exactly_one_slot_of_however_close_a_schedule(gap: timedelta, named: str) -> None:
+    due = [DUE + n * gap for n in range(-3, 4)]
+    for seconds in range(-60, 60):
+        moment = DUE + timedelta(seconds=seconds)
+        run = a_run(**{**TIMELESS, named: moment})
+        of = [
+            d
+            for before, d, after in zip(due, due[1:], due[2:], strict=False)
+            if runs_of(a_slot(Kind.IMPORT, due_at=d), [run], after, before)
+        ]
+        assert len(of) == 1 or (named == "scheduled_for" and gap > 2 * MINUTE), (seconds, of)
+        assert len(of) <= 1 and (seconds or of == [DUE])
+
+
+@pytest.mark.requirement("R001.20")
+@pytest.mark.parametrize("witness", [ACTIVITY_LOG, CONSOLE])
+@pytest.mark.parametrize("state", ["queued", "running", "stop_requested"])
+def test_a_run_under_way_that_names_no_time_counts_as_running(witness: str, state: str) -> None:
+    heard = log_testimony(witness, SLOT, a_log(a_run(state=state, **TIMELESS)), DUE + DAY, WAITS, until=END)
+    assert (heard.saw, heard.facts["run"]) == (Saw.RUNNING, "r1")
+
+
+def test_a_failure_beside_a_run_that_names_no_time_decides_nothing() -> None:
+    log = a_log(a_run(state="failed"), a_run("r2", requested_by="user", **TIMELESS))
+    heard = log_testimony(ACTIVITY_LOG, SLOT, log, DUE + DAY, WAITS, until=END)
+    assert heard.saw is Saw.UNKNOWN and "when run r2 (user, succeeded) was is not known" in heard.detail
+
+
+def test_a_success_stays_one_beside_a_run_that_names_no_time() -> None:
+    log = a_log(a_run(), a_run("r2", **TIMELESS))
+    assert log_testimony(ACTIVITY_LOG, SLOT, log, DUE + DAY, WAITS, until=END).saw is Saw.WORKED
+
+
+@pytest.mark.parametrize(
+    ("state", "ended_at", "later"),
+    [
+        ("queued", None, True),
+        ("running", None, True),
+        ("succeeded", None, False),
+        ("failed", None, False),
+        ("succeeded", DUE - HOUR, False),
+        ("succeeded", DUE + HOUR, True),
+    ],
+)
+def test_a_run_by_hand_without_a_start_is_later_only_if_its_end_or_its_state_says_so(
+    state: str, ended_at: datetime | None, later: bool
+) -> None:
+    run = a_run(state=state, requested_by="user", scheduled_for=None, started_at=None, ended_at=ended_at)
+    assert bool(made_up_for(SLOT, (), [run])) is later
 
 
 def test_the_last_slot_takes_every_later_run_without_a_plan() -> None:
@@ -101,14 +172,32 @@ def test_runs_of_another_definition_say_nothing() -> None:
 
 def test_a_later_success_by_hand_settles_an_earlier_failure() -> None:
     again = a_run("r2", requested_by="repeat", started_at=DUE + 2 * HOUR, scheduled_for=None)
-    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(a_run(state="failed"), again), DUE + DAY, WAITS)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(a_run(state="failed"), again), DUE + DAY, WAITS, until=END)
     assert (heard.saw, heard.facts["run"], heard.facts["by_hand"]) == (Saw.WORKED, "r2", True)
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_of_several_repeats_that_failed_the_newest_speaks_whatever_the_order_of_the_log(newest_first: bool) -> None:
+    again = [
+        a_run(
+            f"r{n}", "failed", requested_by="repeat", scheduled_for=None, started_at=t, ended_at=t + timedelta(1 / 24)
+        )
+        for n, t in ((2, DUE + 2 * HOUR), (1, DUE + HOUR))
+    ]
+    log = a_log(*(again if newest_first else again[::-1]), a_run("r0", "failed"))
+    assert log_testimony(ACTIVITY_LOG, SLOT, log, DUE + DAY, WAITS, until=END).facts["run"] == "r2"
+
+
+def test_counts_that_a_run_does_not_name_are_not_spoken_of() -> None:
+    bare = a_log(a_run(returned=None, updated=None, errored=None))
+    heard = log_testimony(ACTIVITY_LOG, SLOT, bare, DUE + DAY, WAITS, until=END)
+    assert heard.detail == "run r1 succeeded"
 
 
 def test_of_several_runs_of_a_slot_the_newest_speaks() -> None:
     first = a_run("r1", state="failed")
     second = a_run("r2", started_at=DUE + HOUR, ended_at=DUE + 2 * HOUR)
-    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(second, first), DUE + DAY, WAITS)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(second, first), DUE + DAY, WAITS, until=END)
     assert (heard.saw, heard.facts["run"]) == (Saw.WORKED, "r2")
 
 
