@@ -49,6 +49,7 @@ class JobReader(Reader):
         log, console, may = await asyncio.gather(self._log(ACTIVITY_LOG), self._log(CONSOLE), self._may())
         runs = {ACTIVITY_LOG: _by_definition(log), CONSOLE: _by_definition(console)}
         evidence, not_due, problems = [], [], [t.detail for t in (log, console) if isinstance(t, Testimony)]
+        problems += [may] if isinstance(may, str) else []
         if not definitions.complete:
             problems.append(f"definitions of {self.account.name} were not read whole ({definitions.problem})")
             evidence.append(self.all_unreadable(System.DASHBOARD, Kind.IMPORT, problems[-1]))
@@ -69,12 +70,15 @@ class JobReader(Reader):
         evidence += self._undefined(log, console, runs)
         return Found(tuple(evidence), tuple(not_due), tuple(problems))
 
-    async def _may(self) -> list[str]:
-        """What this account's dashboard lets us do, so that nothing is offered that would be refused (R001.38)."""
+    async def _may(self) -> list[str] | str:
+        """What this account's dashboard lets us do, so that nothing is offered that would be refused (R001.38).
+
+        Where that cannot be read, why: not to know a right is not to lack it, and each recipe asks again.
+        """
         try:
             can = await self.account.jobs.capabilities()
-        except RemoteError:
-            return []
+        except RemoteError as error:
+            return f"what the dashboard of {self.account.name} lets us do could not be read ({error})"
         return [name for name in ("stop", "reprocess", "run_now", "repeat", "imports") if getattr(can, name)]
 
     async def _log(self, witness: str) -> RunLog | Testimony:
@@ -108,10 +112,10 @@ class JobReader(Reader):
         known: _Known,
         log: RunLog | Testimony,
         console: RunLog | Testimony,
-        may: list[str],
+        may: list[str] | str,
         gap: tuple[Testimony, Facts] | None,
     ) -> list[Evidence]:
-        facts = {**_definition_facts(known.definition), "may": may}
+        facts = {**_definition_facts(known.definition), "may": may if isinstance(may, list) else None}
         last = _last_success(known.own) if known.definition.scheduled.kind is Kind.TRIGGER else None
         evidence = []
         for slot in known.slots:
@@ -122,6 +126,8 @@ class JobReader(Reader):
             if gap is not None:
                 heard += [gap[0], *self._our_import(slot, log, gap[0])]
             told = {**facts, "later_success": _after(slot, last), **(gap[1] if gap else {})}
+            next_due = _neighbours(known.around, slot.due_at)[1]
+            told |= {"next_due": iso(next_due) if next_due else None, "window_ended_at": iso(self.window.ended_at)}
             evidence.append(Evidence(slot, tuple(heard), told))
         return evidence
 

@@ -6,17 +6,31 @@ still the one that was judged; what a lost reply came to is read from the logs; 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
 from recovery.errors import RemoteError
 from recovery.gate import Allow, Ruling, Skip, ask, is_quiet
-from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Kind, OpenAttempt, Saw, WriteResult
+from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Kind, OpenAttempt, Saw, Slot, WriteResult, iso
 from recovery.ports import BridgeCapabilities, Run
 from recovery.recipes.context import LEFT_OPEN, Context, confirmed, held, skipped
-from recovery.testify import BY_HAND, IN_PROGRESS_STATES, run_saw
+from recovery.testify import (
+    BY_HAND,
+    IN_PROGRESS_STATES,
+    TOLERANCE,
+    counts_of,
+    is_placeless,
+    is_since,
+    moment_of,
+    run_saw,
+    runs_of,
+)
+
+OLDEST_LOG = timedelta(minutes=30)
+"""A log complete until longer ago than this is too old to start on, where the end of the outage is not known."""
 
 Start = Callable[[OpenAttempt], Awaitable[WriteResult]]
 
@@ -113,6 +127,23 @@ async def _send_stop(context: Context, run_ref: str) -> None:
 # ---- starting a run ------------------------------------------------------------------------------------------------
 
 
+class Recent(NamedTuple):
+    """A definition's runs in both logs since its slot, oldest first, and how far the logs can be trusted to be all."""
+
+    runs: tuple[Run, ...]
+    whole: bool
+    problem: str
+    covers_to: datetime | None
+
+
+def _time(fact: object) -> datetime | None:
+    return datetime.fromisoformat(fact) if isinstance(fact, str) else None
+
+
+def _named(run: Run, slot: Slot) -> bool:
+    return run.scheduled_for is not None and abs(run.scheduled_for - slot.due_at) < TOLERANCE
+
+
 @dataclass(slots=True)
 class Starter:
     """Starts one run of a definition at most once and proves how it ended."""
@@ -153,16 +184,26 @@ class Starter:
 
     async def _look(self) -> Look:
         """A run by hand of this definition since the slot was due: ours, a colleague's or one whose reply was lost."""
-        runs, whole, problem = await self._recent()
-        mine = [r for r in runs if r.requested_by in BY_HAND and self._since_due(r) and r.requested_by != "import"]
-        mine = [r for r in mine if r.ref != self.judged_run]
+        recent, due = await self._recent(), self.context.item.slot.due_at
+        by_hand = [r for r in recent.runs if r.requested_by in BY_HAND - {"import"} and r.ref != self.judged_run]
+        mine = [r for r in by_hand if is_since(r, due) and not self._failed_before_judged(r, recent.runs)]
         known = await self._known_ref()
         newest = next((r for r in mine if r.ref == known), None) or (mine[-1] if mine else None)
         if newest is not None:
             return Look(SEEN, newest.ref, newest.digest, f"run {newest.ref} ({newest.requested_by}) is {newest.state}")
+        if lost := next((r for r in by_hand if is_placeless(r)), None):
+            return Look(CANNOT_TELL, note=f"when run {lost.ref} ({lost.requested_by}, {lost.state}) was is not known")
         return Look(
-            ABSENT if whole else CANNOT_TELL, note=problem or "no run by hand in the Activity Log or the Console"
+            ABSENT if recent.whole else CANNOT_TELL,
+            note=recent.problem or "no run by hand in the Activity Log or the Console",
         )
+
+    def _failed_before_judged(self, run: Run, runs: Sequence[Run]) -> bool:
+        """Whether a run had failed already when the one was started that was judged: then it makes up for nothing."""
+        judged = next((r for r in runs if r.ref == self.judged_run and r.started_at is not None), None)
+        if judged is None or judged.started_at is None or run.started_at is None:
+            return False
+        return run_saw(run) is Saw.FAILED and run.started_at < judged.started_at
 
     async def _known_ref(self) -> str:
         row = await self.context.runner.ledger.action(
@@ -170,47 +211,69 @@ class Starter:
         )
         return row.result_ref if row else ""
 
-    def _since_due(self, run: Run) -> bool:
-        return run.started_at is None or run.started_at >= self.context.item.slot.due_at
-
-    async def _recent(self) -> tuple[tuple[Run, ...], bool, str]:
-        """Runs of this definition in both logs since the slot, oldest first, and whether both were read whole."""
+    async def _recent(self) -> Recent:
         c, slot = self.context, self.context.item.slot
-        log = await c.account.jobs.activity_log(slot.due_at - timedelta(hours=1), c.clock.now(), slot.object_ref)
+        now = c.clock.now()
+        log = await c.account.jobs.activity_log(slot.due_at - timedelta(hours=1), now, slot.object_ref)
         console = await c.account.jobs.console()
         seen = {r.ref: r for r in (*console.runs, *log.runs) if r.definition_ref == slot.object_ref}
-        order = sorted(seen.values(), key=lambda r: (r.started_at or r.scheduled_for or slot.due_at, r.ref))
-        return tuple(order), log.complete and console.complete, log.problem or console.problem
+        order = sorted(seen.values(), key=lambda r: (r.started_at or moment_of(r) or now, r.ref))
+        whole, problem = log.complete and console.complete, log.problem or console.problem
+        return Recent(tuple(order), whole, problem, log.covers_to)
 
     async def _check(self) -> Ruling:
         """Compare and set by hand: nothing of this definition is under way and nobody was faster."""
         c = self.context
         try:
-            runs, whole, problem = await self._recent()
+            recent = await self._recent()
         except RemoteError as error:
             return ask(f"The last check before the start could not be read: {error}")
-        if not whole:
-            return ask(f"The logs could not be read whole before the start: {problem}")
+        if not recent.whole:
+            return ask(f"The logs could not be read whole before the start: {recent.problem}")
         valid = c.policy.validity_of(c.item.slot.account, c.item.slot.object_ref)
         if valid is not None and valid.at <= c.clock.now():
             return Skip(f"no longer worth doing: {valid.reason}")
         if self.harm is Harm.H3 and is_quiet(c.clock.now(), c.account.time_zone, c.policy.quiet):
             return ask(f"It is quiet hours in {c.account.time_zone}. Start it when they are over?")
-        running = [r for r in runs if r.state in IN_PROGRESS_STATES and r.ref != self.judged_run]
+        running = [r for r in recent.runs if r.state in IN_PROGRESS_STATES and r.ref != self.judged_run]
         if running:
             return ask(
                 f"Run {running[-1].ref} of this definition is under way ({running[-1].state}). Wait for its end?"
             )
-        ours = [r for r in runs if self._fits_slot(r) and run_saw(r) is Saw.WORKED]
-        if ours:
-            return Skip(f"run {ours[-1].ref} did the work by itself after all")
-        return Allow()
+        return self._by_itself(recent.runs) or self._log_lags(recent.covers_to) or Allow()
 
-    def _fits_slot(self, run: Run) -> bool:
-        if run.ref == self.judged_run:
-            return True
-        due = run.scheduled_for
-        return due is not None and abs((due - self.context.item.slot.due_at).total_seconds()) < 60
+    def _by_itself(self, runs: Sequence[Run]) -> Ruling | None:
+        """Whether the job's own run did the work after all, or nobody can tell whether one that was seen did."""
+        slot, before = self.context.item.slot, self.context.item.before
+        worked = [r for r in runs if run_saw(r) is Saw.WORKED]
+        own = runs_of(slot, worked, _time(before.get("next_due")))
+        if done := [r for r in worked if r in own or r.ref == self.judged_run or _named(r, slot)]:
+            return Skip(f"run {done[-1].ref} did the work by itself after all")
+        if lost := [r for r in runs if r.requested_by not in BY_HAND and is_placeless(r) and r.ref != self.judged_run]:
+            return ask(f"When run {lost[-1].ref} ({lost[-1].state}) was is not known. Did it do the work of this one?")
+        # An approver has read of the later successes there were; one since then may be the late original.
+        told = before.get("later_success")
+        since = told if isinstance(told, str) else iso(slot.due_at)
+        late = [r for r in worked if r.requested_by not in BY_HAND and r.scheduled_for is None]
+        late = [r for r in late if iso(moment_of(r) or slot.due_at) > since]
+        if late and self.harm is Harm.H3:
+            return ask(
+                f"Run {late[-1].ref} succeeded since this was planned, and the log does not say which due time it was "
+                "for. Make a new plan if this one is still needed?"
+            )
+        return None
+
+    def _log_lags(self, covers_to: datetime | None) -> Ruling | None:
+        """Asks while the log does not claim to be complete up to the end of the outage (where not known: lately)."""
+        c = self.context
+        ended = _time(c.item.before.get("window_ended_at")) or c.clock.now() - OLDEST_LOG
+        needed = max(ended, c.item.slot.due_at + timedelta(seconds=c.policy.waits.grace))
+        if covers_to is None or covers_to >= needed:
+            return None
+        return ask(
+            f"The Activity Log is complete until {iso(covers_to)} only, so a later run of the job itself would not be "
+            "seen. Start it once the log has caught up?"
+        )
 
     async def _started(self) -> Look:
         """The run that the reply named, or (bridges that name none) the one that the logs show."""
@@ -235,20 +298,21 @@ class Starter:
         A start that a named person vouched for has no run that we know: their word is the end.
         """
         c = self.context
+        row = await c.runner.ledger.action(c.spec(self.kind, self.harm, c.item.slot.object_ref).key)
         if not run_ref:
-            row = await c.runner.ledger.action(c.spec(self.kind, self.harm, c.item.slot.object_ref).key)
             return confirmed(row.note if row else "the ledger was replaced meanwhile")
+        started = "which we started" if row and row.attempts else "which someone else started"
         give_up = c.clock.monotonic() + c.policy.waits.job
         while True:
             run = await c.account.jobs.run(run_ref)
             saw = run_saw(run)
             if saw is Saw.WORKED:
                 await self._note_original()
-                return confirmed(f"run {run.ref} succeeded: {run.updated} of {run.returned} updated")
+                return confirmed(": ".join((f"run {run.ref} succeeded", *counts_of(run)[:1])))
             if saw is not Saw.RUNNING:
-                return held(f"Run {run.ref}, which we started, ended as {run.state}. Look at its report; what now?")
+                return held(f"Run {run.ref}, {started}, ended as {run.state}. Look at its report; what now?")
             if c.clock.monotonic() > give_up:
-                return held(f"Run {run.ref}, which we started, has not ended in time. What now?")
+                return held(f"Run {run.ref}, {started}, has not ended in time. What now?")
             await c.clock.sleep(c.policy.waits.poll)
 
     async def _note_original(self) -> None:
