@@ -10,13 +10,15 @@ from datetime import datetime
 from recovery import slots
 from recovery.audit_reading import GENERATIONS_KNOWN, Found, NotDue, Reader
 from recovery.errors import RemoteError
-from recovery.model import Evidence, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, marker_of
+from recovery.model import Evidence, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, iso, marker_of
 from recovery.plan import key_for
 from recovery.ports import Automation, Campaign, Listing
-from recovery.testify import CAMPAIGN_REPORT, MARKER, campaign_report, campaign_status, unreadable
+from recovery.testify import CAMPAIGN_REPORT, MARKER, STOPPED_STATUSES, campaign_report, campaign_status, unreadable
 
 MOST_READS_AT_ONCE = 8
 AUDIENCE = "audience"  # a patience of its own: whom a campaign reaches decides no verdict, its report does
+PER_CONTACT = frozenset({"responder", "reminder"})
+"""Types of campaign that go to each contact at another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,8 @@ class CampaignReader(Reader):
         if campaign.status == "0":
             return None
         if campaign.sdate is None:
-            # Only a single mail outside automations has a time of its own; one that shows none is asked about.
-            timed = campaign.status == "1" and campaign.type == "single" and campaign.series_ref in ("", "0")
-            return self._slot(campaign, self.window.started_at) if timed or campaign.problem else None
+            asked = campaign.problem or (_has_own_time(campaign) and not self._outside(campaign))
+            return self._slot(campaign, self.window.started_at) if asked else None
         thing = Scheduled(
             self.account.name,
             System.PRO2,
@@ -83,12 +84,24 @@ class CampaignReader(Reader):
         due, window = campaign.sdate, self.window
         if campaign.status == "0" and due is not None and window.started_at <= due < window.ended_at:
             return "it is a draft"
+        if due is None and _has_own_time(campaign) and not _went_whole(campaign):
+            return f"it names no send time, and {self._outside(campaign)}"
         if campaign.status != "1":
             return ""
         if due is None:
             return f"it has no send time of its own (type {campaign.type}, automation {campaign.series_ref})"
         if due < window.started_at:
             return "it was due before the outage and is still pending: an earlier start of the window includes it"
+        return ""
+
+    def _outside(self, campaign: Campaign) -> str:
+        """Why a campaign without a send time cannot have been due in the window; "" where it can."""
+        made, changed, window = campaign.created_at, campaign.modified_at, self.window
+        if made is not None and made >= window.ended_at:
+            return f"it was made at {iso(made)}, after the outage"
+        finished = campaign.status not in ("1", "2")
+        if finished and changed is not None and changed < window.started_at:
+            return f"it has not changed since {iso(changed)}, before the outage"
         return ""
 
     async def _campaign_evidence(self, slot: Slot, campaign: Campaign, listing: Listing[Campaign]) -> Evidence:
@@ -178,3 +191,17 @@ class CampaignReader(Reader):
         )
         heard = Testimony("automations", Saw.UNKNOWN, self.clock.now(), True, f"active, {automation.entered} entered")
         return Evidence(slot, (heard,), {"entered": automation.entered})
+
+
+def _went_whole(campaign: Campaign) -> bool:
+    return campaign.status == "5" and 0 < campaign.total_amt <= campaign.send_amt
+
+
+def _has_own_time(campaign: Campaign) -> bool:
+    """Whether a campaign goes, or went, at a time of its own: no draft, outside automations, not contact by contact.
+
+    One that was stopped, paused or disabled is not about to go.
+    """
+    if campaign.status in STOPPED_STATUSES | {"0"} or campaign.series_ref not in ("", "0"):
+        return False
+    return campaign.type == "single" or (campaign.status != "1" and campaign.type not in PER_CONTACT)

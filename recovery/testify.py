@@ -57,7 +57,8 @@ def campaign_status(campaign: Campaign, observed_at: datetime, waits: Waits) -> 
     if campaign.problem:
         return unreadable(CAMPAIGN_STATUS, observed_at, campaign.problem)
     word = STATUS_WORDS.get(campaign.status, f"status {campaign.status}")
-    detail = f"{word}, {campaign.send_amt} of {campaign.total_amt} sent"
+    untimed = ", and it names no send time" if campaign.sdate is None else ""
+    detail = f"{word}, {campaign.send_amt} of {campaign.total_amt} sent{untimed}"
     facts: Facts = {
         "status": campaign.status,
         "send_amt": campaign.send_amt,
@@ -81,7 +82,9 @@ def _campaign_saw(campaign: Campaign, observed_at: datetime, waits: Waits) -> Sa
         return Saw.WAITING
     if campaign.send_amt > 0:
         return Saw.WORKED if campaign.status in {"2", "5"} else Saw.UNKNOWN
-    late = campaign.sdate is None or observed_at - campaign.sdate > timedelta(seconds=waits.grace)
+    if campaign.sdate is None:  # nothing was sent, and nobody can say that it should have been by now
+        return Saw.UNKNOWN
+    late = observed_at - campaign.sdate > timedelta(seconds=waits.grace)
     return Saw.NOTHING if late or campaign.status == "5" else Saw.WAITING
 
 
