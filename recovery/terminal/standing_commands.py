@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from recovery.errors import LedgerError
 from recovery.operate import EXIT_ALL_CLEAR, EXIT_HELD, watch_round
 from recovery.settings import config_path, load_settings
 from recovery.terminal.progress import Progress
-from recovery.terminal.terminal import print_json, say, stop_on_signals
-from recovery.wiring import open_systems
+from recovery.terminal.terminal import clean, complain, print_json, say, stop_on_signals
+from recovery.wiring import Systems, open_systems
 
 NOT_SET_UP = (
     "There is no configuration yet: config/allclear.toml is not here, and ALLCLEAR_CONFIG names none.",
@@ -132,26 +133,37 @@ async def quarantine(config: Path | None, clear: bool, by: str, *, as_json: bool
 
 
 async def watch(config: Path | None, every: float, *, as_json: bool, quiet: bool) -> int:
-    """`allclear watch`."""
-    from recovery.views import watch_view
-
+    """`allclear watch`; with `every` (seconds) a round that the ledger fails is told and the next one comes."""
     settings = load_settings(config)
     stop = asyncio.Event()
     stop_on_signals(stop)
     async with open_systems(settings, tell=Progress(quiet=quiet or as_json)) as systems:
         while True:
-            view = watch_view(await watch_round(systems))
-            if as_json:
-                print_json(view)
-            else:
-                moved, unreadable = view["sightings"], view["problems"]
-                told = [*(s["text"] for s in moved), *unreadable, *view["unsettled"]]
-                say([f"{view['looked']} watched, {len(moved)} moved, {len(unreadable)} unreadable."])
-                say(f"  {line}" for line in told)
+            try:
+                code = await _watch_once(systems, as_json=as_json)
+            except LedgerError as error:  # watching goes on for days, a restart of the database takes seconds
+                if not every:
+                    raise
+                code = error.exit_code
+                complain(f"allclear: {clean(str(error))}; the next round is in {every:g} s.")
             if not every or stop.is_set():
-                return int(view["exit_code"])
+                return code
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), every)
+
+
+async def _watch_once(systems: Systems, *, as_json: bool) -> int:
+    from recovery.views import watch_view
+
+    view = watch_view(await watch_round(systems))
+    if as_json:
+        print_json(view)
+    else:
+        moved, unreadable = view["sightings"], view["problems"]
+        told = [*(s["text"] for s in moved), *unreadable, *view["unsettled"]]
+        say([f"{view['looked']} watched, {len(moved)} moved, {len(unreadable)} unreadable."])
+        say(f"  {line}" for line in told)
+    return int(view["exit_code"])
 
 
 async def doctor(config: Path | None, names: Sequence[str], *, as_json: bool) -> int:
