@@ -58,8 +58,6 @@ class Waits:
     """The same for a copy: an extra draft is harmless."""
     arm: float = 900.0
     """How far ahead a copy is armed."""
-    disarm_lead: float = 60.0
-    """The last moment before departure at which a stop may still be believed."""
     departure: float = 3600.0
     """An armed copy must have left by then, else a person is asked."""
     job: float = 7200.0

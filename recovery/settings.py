@@ -51,6 +51,7 @@ __all__ = [
 DEFAULT_CONFIG = Path("config/allclear.toml")
 M = TypeVar("M", bound=BaseModel)
 _WAITS, _LIMITS = Waits(), Limits()
+RETIRED = {"waits.disarm_lead_seconds": "no setting any more, because every stop is proven by reading; remove the line"}
 
 
 class LedgerSettings(Strict):
@@ -121,7 +122,6 @@ class _WaitsFile(Strict):
     settle_seconds: float = Field(default=_WAITS.settle, ge=0)
     settle_copy_seconds: float = Field(default=_WAITS.settle_copy, ge=0)
     arm_seconds: float = Field(default=_WAITS.arm, ge=0)
-    disarm_lead_seconds: float = Field(default=_WAITS.disarm_lead, ge=0)
     departure_seconds: float = Field(default=_WAITS.departure, ge=0)
     job_seconds: float = Field(default=_WAITS.job, ge=0)
     watch_seconds: float = Field(default=_WAITS.watch, ge=0)
@@ -275,7 +275,8 @@ def _checked(kind: type[M], data: dict[str, Any], path: Path) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        what = "unknown key" if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
+        unknown = RETIRED.get(where, "unknown key")
+        what = unknown if first["type"] == "extra_forbidden" else first["msg"].removeprefix("Value error, ")
         raise ConfigError(f"{path}: {where}: {what}", "Correct this field and run the command again.") from None
 
 

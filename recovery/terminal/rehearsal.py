@@ -28,7 +28,6 @@ stop_check_seconds = 1.0
 settle_seconds = 2
 settle_copy_seconds = 0.6
 arm_seconds = 1.5
-disarm_lead_seconds = 0.5
 departure_seconds = 20
 job_seconds = 30
 lease_seconds = 10

@@ -203,6 +203,7 @@ def test_settings_without_accounts_are_refused(tmp_path: Path) -> None:
 POLICY_MISTAKES = {
     "an unknown key": ("colour = 1", "colour: unknown key"),
     "an unknown wait": ("[waits]\ngrace = 900", "waits.grace: unknown key"),
+    "a wait of before": ("[waits]\ndisarm_lead_seconds = 60", "waits.disarm_lead_seconds: no setting any more"),
     "a negative wait": ("[waits]\narm_seconds = -1", "waits.arm_seconds"),
     "no poll at all": ("[waits]\npoll_seconds = 0", "waits.poll_seconds"),
     "more than all": ("[limits]\nremovals_percent = 101", "limits.removals_percent"),

@@ -312,7 +312,6 @@ stop_check_seconds = 0.1
 settle_seconds = 0.3
 settle_copy_seconds = 0.2
 arm_seconds = 1
-disarm_lead_seconds = 0
 departure_seconds = 8
 job_seconds = 8
 lease_seconds = 5

@@ -46,7 +46,6 @@ WAITS = {
     "settle_seconds": 0.2,
     "settle_copy_seconds": 0.1,
     "arm_seconds": 0,
-    "disarm_lead_seconds": 0,
     "departure_seconds": 5,
     "job_seconds": 5,
     "lease_seconds": 5,
