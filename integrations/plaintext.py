@@ -18,8 +18,3 @@ def plain(text: str, limit: int = 2000) -> str:
     head = _DIRECTION.sub("", text[: limit * 4])
     line = " ".join("".join(" " if unicodedata.category(c) in _UNSEEN else c for c in head).split())
     return line if len(line) <= limit and len(text) <= limit * 4 else line[: limit - 1] + "…"
-
-
-def plain_lines(text: str, limit: int = 2000) -> list[str]:
-    """The text's lines, each as `plain` makes it, empty ones left out."""
-    return [line for line in (plain(part, limit) for part in text.splitlines()) if line]

@@ -74,9 +74,6 @@ class CapabilityManifest:
     system: str
     limits_before_executing: bool = False
     draft_leaves_once: bool = False
-    create_is_idempotent: bool = False
-    set_semantics: bool = False
-    finds_by_marker: bool = False
     read_after_write: bool = False
     search_lag_seconds: float | None = None
     note: str = ""

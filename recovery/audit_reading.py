@@ -33,10 +33,6 @@ class Remembers(Protocol):
         """Whether our own stop of the original is on record."""
         ...
 
-    async def generation_of(self, slot_key: str) -> int:
-        """The generation of the slot's item (0 unless a named person raised it)."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class NotDue:

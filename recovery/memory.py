@@ -26,11 +26,6 @@ class LedgerMemory:
         done = (ActionState.APPLIED, ActionState.CONFIRMED, ActionState.UNKNOWN)
         return any(a.kind is ActionKind.STOP and a.state in done for a in await self._ledger.actions(slot_key))
 
-    async def generation_of(self, slot_key: str) -> int:
-        """The item's generation."""
-        row = await self._ledger.item(slot_key)
-        return row.generation if row else 0
-
 
 class NoMemory:
     """Remembers nothing: what the remotes show must be enough. The closing balance is taken with this."""
@@ -42,7 +37,3 @@ class NoMemory:
     async def stopped_by_us(self, _slot_key: str) -> bool:
         """Nothing; a marker in the original's name still tells."""
         return False
-
-    async def generation_of(self, _slot_key: str) -> int:
-        """Zero."""
-        return 0

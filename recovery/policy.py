@@ -5,10 +5,10 @@ Loaded from `config/policy.toml` and `config/playbooks/process-failure.toml` by 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 
-from recovery.model import ActionKind, Kind, Remedy, Verdict, digest_of
+from recovery.model import ActionKind, Kind, Remedy, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +143,6 @@ class Policy:
     defuse: bool = True
     contact_us_url: str = "https://help.prospect2.com"
 
-    @property
-    def digest(self) -> str:
-        """Names the policy a plan was made under."""
-        return digest_of(_plain(asdict(self)))
-
     def decide(self, kind: Kind, verdict: Verdict, code: str) -> Decision:
         """The first row that matches; a finding that no row names is held."""
         for row in self.decisions:
@@ -163,16 +158,6 @@ class Policy:
             if row.account == account and row.object_ref == object_ref:
                 return row
         return None
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, (str, int, float, bool)) or value is None:
-        return value
-    return str(value)
 
 
 IRREVERSIBLE = frozenset(

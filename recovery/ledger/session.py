@@ -61,11 +61,6 @@ class Session:
         return self._quarantine.reason
 
     @property
-    def missing_intents(self) -> tuple[str, ...]:
-        """Intents ("key#n") of `intents.log` whose actions the database does not know: find them by their markers."""
-        return self._quarantine.missing
-
-    @property
     def tally(self) -> Tally:
         """How many units and commits this process has made."""
         return self._writer.tally if self._writer else Tally()

@@ -105,13 +105,6 @@ def test_the_shipped_table_names_every_kind_and_verdict(kind: Kind, verdict: Ver
     assert bool(decided.question) is (decided.remedy is Remedy.HOLD)
 
 
-def test_a_rehearsal_changes_the_digest_of_the_policy(tmp_path: Path) -> None:
-    settings = loaded(tmp_path)
-    plain = load_policy(settings).digest
-    (tmp_path / "policy.toml").write_text("[waits]\narm_seconds = 1\n")
-    assert load_policy(settings).digest != plain
-
-
 def test_policy_reads_every_field_of_the_file(tmp_path: Path) -> None:
     policy = """
     valid_for_hours = 1

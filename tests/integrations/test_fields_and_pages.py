@@ -14,7 +14,7 @@ from remote_bench import SteppedClock
 
 from integrations.fields import Fields
 from integrations.pages import OVERLAP, PAGE, OffsetPage, read_by_offset
-from integrations.plaintext import plain, plain_lines
+from integrations.plaintext import plain
 from recovery.errors import BadReply
 
 JSON = st.recursive(
@@ -177,4 +177,3 @@ def test_what_turns_other_text_around_is_taken_out() -> None:
 def test_ordinary_text_stays_as_it_is() -> None:
     for text in ("Членство · オペラの夜 🎭 é", "<b>& \"quotes\" 'x'", "a\u200bb"):
         assert plain(text) == text
-    assert plain_lines("one\n\n two \r\nthree") == ["one", "two", "three"]

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from recovery.errors import RefusedError
+from recovery.ledger import opening
 from recovery.ledger.ledger import Ledger
 from recovery.model import ActionState
 from tests.ledger.conftest import new_database
@@ -61,7 +62,7 @@ async def test_a_restored_backup_is_quarantined_and_its_lost_attempt_is_unknown(
     async with await Ledger.open(file_url, tmp_path) as ledger:
         assert ledger.quarantined
         assert "2 intents of intents.log are not in the database" in ledger.quarantine_reason
-        assert ledger.missing_intents == ("K3#1",)
+        assert (await ledger._read(opening.read_quarantine)).missing == ("K3#1",)
         lost = await ledger.action("K1")
         assert lost is not None and (lost.state, lost.attempts) == (ActionState.UNKNOWN, 1)
         with pytest.raises(RefusedError, match="quarantine"):
