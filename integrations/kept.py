@@ -164,19 +164,23 @@ class Kept:
         return Answer(status, answer.headers, self._unpacked(body, packing))
 
     def _unpacked(self, body: bytes, packing: str) -> bytes:
-        if packing in ("", "identity") or not body:
+        packings = [p for p in (each.strip() for each in packing.split(",")) if p not in ("", "identity")]
+        if not packings or not body:
             return body
-        if packing not in ("gzip", "x-gzip", "deflate"):
+        if packings not in (["gzip"], ["x-gzip"], ["deflate"]):
             raise httpx.DecodingError(f"a body packed as {packing[:20]!r}")
-        unpacker = zlib.decompressobj(wbits=47 if packing != "deflate" else 15)
-        try:
-            plain = unpacker.decompress(body, self._max_body_bytes + 1)
-        except zlib.error:
-            raise httpx.DecodingError("a packed body that cannot be unpacked") from None
-        if len(plain) > self._max_body_bytes:
-            raise TooLargeError(f"a reply with more than {self._max_body_bytes // 1024 // 1024} MB")
-        if not unpacker.eof:
-            raise httpx.DecodingError("a packed body without its end")
+        plain = b""
+        while body:  # a gzip body may have several members, one after the other (RFC 1952)
+            unpacker = zlib.decompressobj(wbits=47 if packings != ["deflate"] else 15)
+            try:
+                plain += unpacker.decompress(body, self._max_body_bytes + 1 - len(plain))
+            except zlib.error:
+                raise httpx.DecodingError("a packed body that cannot be unpacked") from None
+            if len(plain) > self._max_body_bytes:
+                raise TooLargeError(f"a reply with more than {self._max_body_bytes // 1024 // 1024} MB")
+            if not unpacker.eof:
+                raise httpx.DecodingError("a packed body without its end")
+            body = unpacker.unused_data
         return plain
 
     async def aclose(self) -> None:

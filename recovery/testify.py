@@ -44,6 +44,8 @@ _RUN_SAW = {
 }
 TOLERANCE = timedelta(minutes=1)
 """So far from its due time a run may say it was, and still be the slot's: clocks differ, and times are rounded."""
+USUAL_LAG = timedelta(minutes=30)
+"""So far a log may lag behind and still prove an absence in a window that ended just now."""
 BY_HAND = frozenset({"user", "run_now", "repeat", "reprocess", "import"})
 
 
@@ -179,8 +181,9 @@ def log_testimony(
 ) -> Testimony:
     """What the Activity Log or the Console says about a slot (R001.16, R001.20).
 
-    `until` is the end of the outage window: a log that was read before it, or is not complete up to it, proves no
-    absence. `own` are the log's runs of the slot's definition, for callers that ask about many slots of one log.
+    `until` is the end of the outage window: a log that was read before it, or is not complete up to it (up to half an
+    hour before the reading, where it ended later), proves no absence. `own` are the log's runs of the slot's
+    definition, for callers that ask about many slots of one log.
     """
     about = [r for r in (log.runs if own is None else own) if r.definition_ref == slot.object_ref]
     mine = runs_of(slot, about, next_due, previous_due)
@@ -226,7 +229,7 @@ def _hole(slot: Slot, log: RunLog, waits: Waits, until: datetime) -> str:
         return "does not reach back to the slot"
     if log.covers_to is not None and log.covers_to < slot.due_at + timedelta(seconds=waits.grace):
         return "is not yet complete for the slot"
-    if log.covers_to is not None and log.covers_to < until:
+    if log.covers_to is not None and log.covers_to < min(until, log.read_at - USUAL_LAG):
         return f"is complete until {iso(log.covers_to)} only, and the window ends later"
     if not any(newest > slot.due_at for run in log.runs if (newest := _newest(run)) is not None):
         return "shows nothing newer than the slot"

@@ -21,6 +21,7 @@ from recovery.testify import (
     BY_HAND,
     IN_PROGRESS_STATES,
     TOLERANCE,
+    USUAL_LAG,
     counts_of,
     is_placeless,
     is_since,
@@ -28,9 +29,6 @@ from recovery.testify import (
     run_saw,
     runs_of,
 )
-
-OLDEST_LOG = timedelta(minutes=30)
-"""A log complete until longer ago than this is too old to start on, where the end of the outage is not known."""
 
 Start = Callable[[OpenAttempt], Awaitable[WriteResult]]
 
@@ -264,10 +262,11 @@ class Starter:
         return None
 
     def _log_lags(self, covers_to: datetime | None) -> Ruling | None:
-        """Asks while the log does not claim to be complete up to the end of the outage (where not known: lately)."""
+        """Asks while the log does not claim to be complete up to the end of the outage, or at least lately."""
         c = self.context
-        ended = _time(c.item.before.get("window_ended_at")) or c.clock.now() - OLDEST_LOG
-        needed = max(ended, c.item.slot.due_at + timedelta(seconds=c.policy.waits.grace))
+        lately = c.clock.now() - USUAL_LAG
+        ended = _time(c.item.before.get("window_ended_at")) or lately
+        needed = max(min(ended, lately), c.item.slot.due_at + timedelta(seconds=c.policy.waits.grace))
         if covers_to is None or covers_to >= needed:
             return None
         return ask(

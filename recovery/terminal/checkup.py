@@ -123,7 +123,10 @@ def _said(answered: object) -> str:
         steps = ("stop", "reprocess", "run_now", "repeat", "imports")
         offered = [s.replace("_", " ") for s in steps if getattr(answered, s)]
         kept = f"; keeps its log {answered.log_retention_days} days" if answered.log_retention_days else ""
-        return f"offers {', '.join(offered) or 'reading only'}{kept}"
+        zone = (
+            f"; schedules that name no zone are in {answered.account_time_zone}" if answered.account_time_zone else ""
+        )
+        return f"offers {', '.join(offered) or 'reading only'}{kept}{zone}"
     return str(answered)
 
 

@@ -132,8 +132,12 @@ def packed(body: bytes, name: bytes = b"gzip") -> bytes:
     return head % (name, len(body)) + body
 
 
-async def test_a_packed_body_is_unpacked() -> None:
-    remote = Remote((packed(PACKED), ""))
+TWO_MEMBERS = gzip.compress(BODY[:5], mtime=0) + gzip.compress(BODY[5:], mtime=0)
+
+
+@pytest.mark.parametrize("answer", [packed(PACKED), packed(PACKED, b"gzip, identity"), packed(TWO_MEMBERS)])
+async def test_a_packed_body_is_unpacked_whole(answer: bytes) -> None:
+    remote = Remote((answer, ""))
     async with pool(remote) as kept:
         assert (await ask(kept, remote)).body == BODY
 
@@ -145,6 +149,8 @@ async def test_a_packed_body_is_unpacked() -> None:
         (packed(PACKED[:-4]), httpx.DecodingError),
         (packed(b"not packed"), httpx.DecodingError),
         (packed(PACKED, b"br"), httpx.DecodingError),
+        (packed(PACKED + b"rest"), httpx.DecodingError),
+        (packed(PACKED + gzip.compress(b" " * 100_000, mtime=0)), TooLargeError),
     ],
 )
 async def test_a_packed_body_that_is_too_large_torn_or_unknown_is_refused(
