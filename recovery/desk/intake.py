@@ -6,57 +6,29 @@ each incident opened once (R002.2 to R002.4, R003.4 to R003.10, R003.14, R003.42
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, cast
+from functools import partial
 
 from recovery.act import IT_HAPPENED
 from recovery.desk import mailbox, notice, rules
+from recovery.desk.business_time import DAWN
+from recovery.desk.came import REPLIED, STREAM, Came, Reply, answered_by, fold, follow, mail_data, reply_data
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.mailbox import Request
-from recovery.desk.office import CHOICES, IncidentOffice
+from recovery.desk.office import CHOICES, QUIET, IncidentOffice
+from recovery.desk.outbox import Effect
 from recovery.desk.ports import IncomingMail, MailSource
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla_settings import Severity
 from recovery.errors import LedgerConflict, RefusedError, UsageError
-from recovery.journal import StreamEvent
 
-STREAM = "intake"
 TRIES = 25
 WAITING = timedelta(days=30)
-REPLIED = ("sender", "subject", "text")
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A mail that answers one which came in before, or our answer to it."""
-
-    message_ref: str
-    at: datetime
-    sender: str
-    subject: str
-    text: str
-
-    @property
-    def ref(self) -> str:
-        """Its name at this desk."""
-        return mailbox.ref_of(self.message_ref)
-
-
-@dataclass(slots=True)
-class Came:
-    """One mail or alert as journalled, and what has become of it. `incident` is "" while it waits."""
-
-    signal: notice.Signal
-    mail: IncomingMail | None = None
-    came_to: str = ""
-    answered: dict[str, tuple[datetime, str]] = field(default_factory=dict)
-    tried: dict[str, str] = field(default_factory=dict)
-    replies: tuple[Reply, ...] = ()
-    incident: str = ""
-    fate: str = ""
+WAITS = "waits for its turn: the mail server did not take the one before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +49,7 @@ class Intake:
 
     async def take_mails(self, mails: Sequence[IncomingMail]) -> tuple[Taken, ...]:
         """Journals the mails, then does what they ask for; raises LedgerError."""
-        for mail in mails:
-            await self.journal(mail)
+        await self.journal(mails)
         await self.round()
         known = await self._load()
         requests = [mailbox.take_in(self.settings, mail) for mail in mails]
@@ -86,54 +57,82 @@ class Intake:
 
     async def fetch(self, source: MailSource) -> None:
         """Journals what a mailbox holds and only then marks it as taken; `round` answers it. Raises LedgerError."""
-        for mail in await source.fetch():
-            await self.journal(mail)
+        mails = await source.fetch()
+        await self.journal(mails)
+        for mail in mails:
             await source.mark_taken(mail.message_ref)
 
-    async def journal(self, mail: IncomingMail) -> None:
-        """The mail as an event, once: a reply to what came in before, or, as always at a P1 address, a mail of its own.
+    async def journal(self, mails: Sequence[IncomingMail]) -> None:
+        """Each mail as an event, once: a reply to what came in before, or, as always at a P1 address, one of its own.
 
         The addresses it was sent to are left out, also where its text quotes them: a P1 address is a secret.
         """
-        request = mailbox.take_in(self.settings, mail)
-        subject, text = (mailbox.without_secrets(self.settings, each) for each in (mail.subject, mail.text))
-        kept = replace(mail, subject=subject, text=text)
 
-        def decide(known: Mapping[str, Came]) -> Change | None:
-            about = _answers_to(known, mail)
-            if request.ref in known or (about is not None and any(r.ref == request.ref for r in about.replies)):
-                return None
-            if about is not None and request.came_to != "p1":
-                return Change("reply_received", MACHINE, self._now(), _reply_data(kept, about.signal.ref))
-            return Change("mail_received", MACHINE, self._now(), _mail_data(kept, request))
+        def decide(known: dict[str, Came]) -> Sequence[Change]:
+            changes: list[Change] = []
+            for mail in mails:
+                fresh = self._journalled(known, mail)
+                follow(known, fresh)
+                changes += fresh
+            return changes
 
         await self._append(decide)
+
+    def _journalled(self, known: Mapping[str, Came], mail: IncomingMail) -> Sequence[Change]:
+        request, about = mailbox.take_in(self.settings, mail), answered_by(known, mail)
+        if request.ref in known or (about is not None and any(r.ref == request.ref for r in about.replies)):
+            return ()
+        subject, text = (mailbox.without_secrets(self.settings, each) for each in (mail.subject, mail.text))
+        kept = replace(mail, subject=subject, text=text)
+        if about is not None and request.came_to != "p1":
+            return (Change("reply_received", MACHINE, self._now(), reply_data(kept, about.signal.ref)),)
+        return (Change("mail_received", MACHINE, self._now(), mail_data(kept, request)),)
 
     async def alert(self, signal: notice.Signal) -> str:
         """A monitoring alert (R002.2); the incident it opened or joined, "" for planned work."""
 
-        def decide(known: Mapping[str, Came]) -> Change | None:
+        def decide(known: Mapping[str, Came]) -> Sequence[Change]:
             if signal.ref in known:
-                return None
+                return ()
             data = {"ref": signal.ref, "at": plain(signal.at), "service": signal.service, "account": signal.account}
-            return Change(
-                "alert_received", MACHINE, self._now(), {**data, "text": signal.text, "planned": signal.planned}
-            )
+            more = {"text": signal.text, "planned": signal.planned}
+            return (Change("alert_received", MACHINE, self._now(), {**data, **more}),)
 
         await self._append(decide)
-        await self.round()
+        await self.place()
         return (await self._load())[signal.ref].incident
 
     async def round(self) -> None:
-        """Answers what is not answered, and lets what waits become or join incidents."""
+        """Does everything that what came in asks for: first the incidents, then the receipts."""
+        await self.place()
+        await self.answer()
+
+    async def place(self) -> None:
+        """Lets what waits become or join incidents, and tells these what their mails say."""
         known = await self._load()
-        for came in known.values():
-            if came.mail is not None:
-                await self._answer(came, came.mail)
-        await self._place(await self._load())
-        for came in (await self._load()).values():
-            if came.incident:
-                await self._pass_on(came)
+        if any(not came.fate for came in known.values()):
+            await self._place(known)
+            known = await self._load()
+        await self._pass_on(known.values())
+
+    async def answer(self) -> None:
+        """Sends open receipts and questions, the least lately tried first, and tells the incidents what was sent.
+
+        It ends with the first that the mail server does not take: the rest has its turn in a later round.
+        """
+        answered: set[str] = set()
+        for came, effect in await self._in_turn():
+            ref = came.signal.ref
+            told = await self.office.outbox.alone(effect, f"intake/{ref}")
+            if told.done or came.tried.get(effect.slot) != told.text:
+                data = {"ref": ref, "answer": effect.slot, "done": told.done, "message_ref": told.ref}
+                change = Change("answered", MACHINE, self._now(), {**data, "text": told.text})
+                await self._append(lambda _k, c=change: (c,))  # type: ignore[misc] # a default binds the loop's value
+                answered.add(ref)
+            if told.unanswered:
+                break
+        if answered:
+            await self._pass_on([came for ref, came in (await self._load()).items() if ref in answered])
 
     async def waiting(self) -> tuple[Came, ...]:
         """Mails that nobody has classified and that belong to no incident, oldest first."""
@@ -160,10 +159,7 @@ class Intake:
     async def open_answers(self) -> tuple[tuple[str, str, str], ...]:
         """Receipts and questions to customers that did not get out, as (request, answer, why)."""
         known = (await self._load()).values()
-        recent = (c for c in known if c.mail is not None and self._now() - c.mail.received_at <= WAITING)
-        return tuple(
-            (c.signal.ref, slot, why) for c in recent for slot, why in c.tried.items() if slot not in c.answered
-        )
+        return tuple((c.signal.ref, e.slot, c.tried.get(e.slot, WAITS)) for c in known for e in self._unanswered(c))
 
     async def settle(self, ref: str, by: str, answer: str, choice: str, reason: str) -> None:
         """A named person says whether an answer in doubt reached the customer, or that it is to be tried again.
@@ -182,7 +178,7 @@ class Intake:
         if choice == IT_HAPPENED:
             data = {"ref": ref, "answer": answer, "done": True, "message_ref": row.result_ref if row else ""}
             change = Change("answered", by, self._now(), {**data, "text": reason})
-            await self._append(lambda known: None if answer in known[ref].answered else change)
+            await self._append(lambda known: () if answer in known[ref].answered else (change,))
         await self.round()
 
     def request(self, came: Came) -> Request:
@@ -196,25 +192,27 @@ class Intake:
 
     # ---- the steps
 
-    async def _answer(self, came: Came, mail: IncomingMail) -> None:
-        request = self.request(came)
-        if self._now() - mail.received_at > WAITING:
-            return
-        for effect in mailbox.answers(self.settings, request, mail):
-            if effect.slot in came.answered:
-                continue
-            told = await self.office.outbox.alone(effect, f"intake/{request.ref}")
-            if not told.done and came.tried.get(effect.slot) == told.text:
-                continue
-            data = {"ref": request.ref, "answer": effect.slot, "done": told.done, "message_ref": told.ref}
-            change = Change("answered", MACHINE, self._now(), {**data, "text": told.text})
-            await self._append(lambda _k, c=change: c)  # type: ignore[misc] # a default binds the loop's value
+    def _unanswered(self, came: Came) -> tuple[Effect, ...]:
+        """The answers that a mail of the last weeks still has to get."""
+        if came.mail is None or self._now() - came.mail.received_at > WAITING:
+            return ()
+        effects = mailbox.answers(self.settings, self.request(came), came.mail)
+        return tuple(effect for effect in effects if effect.slot not in came.answered)
+
+    async def _in_turn(self) -> list[tuple[Came, Effect]]:
+        """Open answers in the order of their last try, so that one that always fails holds up no other for ever."""
+        outbox, found = self.office.outbox, []
+        for came in (await self._load()).values():
+            for effect in self._unanswered(came):
+                row = await outbox.runner.ledger.action(outbox.key(effect)) if effect.slot in came.tried else None
+                found.append((row.updated_at if row else DAWN, came, effect))
+        return [(came, effect) for _, came, effect in sorted(found, key=lambda one: one[0])]
 
     async def _place(self, known: Mapping[str, Came]) -> None:
         """Signals that open or join incidents (R002.3, R002.4); a person's records of single requests take none in."""
         signals = [c.signal for c in known.values() if not c.fate]
         # A record that a person made of one request takes in nothing else.
-        major = [i for i in await self.office.incidents() if i.source != "report" or i.also]
+        major = [i for i in await self.office.incidents(QUIET) if i.source != "report" or i.also]
         opened = [notice.OpenIncident(i.ref, i.noticed_at, i.service) for i in major if i.resolved_at is None]
         for decision in notice.notice(signals, opened, self.settings.desk.notice):
             if decision.fate == "wait":
@@ -240,52 +238,37 @@ class Intake:
             await self.office.step(incident.ref, _merging(signal, self._now()))
         return incident.ref
 
-    async def _pass_on(self, came: Came) -> None:
-        """A mail as a report of its incident, with the receipt we sent and the customer's replies."""
-        mail, ref = came.mail, came.signal.ref
-        if mail is None:
-            return
+    async def _pass_on(self, mails: Iterable[Came]) -> None:
+        """Mails as reports of their incidents, each of which is read once; what has long been still is there."""
+        groups: dict[str, list[Came]] = defaultdict(list)
         now = self._now()
-        report = Report(ref, came.signal.account, mail.sender, mail.sender, mail.subject, mail.text, mail.received_at)
-        receipt = came.answered.get("acknowledgement")
-
-        def decide(i: Incident) -> Sequence[Change]:
-            changes: list[Change] = []
-            if i.report(ref) is None:
-                changes.append(rules.add_report(MACHINE, report, now))
-            if receipt is not None and not any(r.report_ref == ref and r.at == receipt[0] for r in i.responses):
-                more = {"human": False, "public": True, "answered_at": receipt[0]}
-                changes.append(rules.record_response(MACHINE, now, ref, **cast("Any", more)))
-            for reply in came.replies:
-                if not _passed_on(i, ref, reply):
-                    said = {"reply_ref": reply.ref, **{n: getattr(reply, n) for n in REPLIED}}
-                    changes.append(rules.record_reply(ref, now, reply.at, said))
-            return changes
-
-        await self.office.step(came.incident, decide)
+        for came in mails:
+            if came.mail is not None and came.incident and now - came.moved_at <= WAITING:
+                groups[came.incident].append(came)
+        for ref, group in groups.items():
+            await self.office.step(ref, partial(_all_told, group=group, now=now))
 
     async def _placed(self, ref: str, incident: str, fate: str) -> None:
-        def decide(known: Mapping[str, Came]) -> Change | None:
+        def decide(known: Mapping[str, Came]) -> Sequence[Change]:
             if known[ref].fate:
-                return None
-            return Change("placed", MACHINE, self._now(), {"ref": ref, "incident": incident, "fate": fate})
+                return ()
+            return (Change("placed", MACHINE, self._now(), {"ref": ref, "incident": incident, "fate": fate}),)
 
         await self._append(decide)
 
     def _taken(self, request: Request, came: Came) -> Taken:
-        return Taken(request, came.incident, tuple(k for k in came.tried if k not in came.answered))
+        return Taken(request, came.incident, tuple(effect.slot for effect in self._unanswered(came)))
 
     # ---- the stream
 
-    async def _append(self, decide: Callable[[Mapping[str, Came]], Change | None]) -> None:
+    async def _append(self, decide: Callable[[dict[str, Came]], Sequence[Change]]) -> None:
         ledger = self.office.outbox.runner.ledger
         for n in range(TRIES):
             events = await ledger.stream(STREAM)
-            change = decide(fold(events))
-            if change is None:
-                return
+            seq = len(events)
             try:
-                await ledger.append(STREAM, change.kind, change.by, change.at, change.data, len(events))
+                for change in decide(fold(events)):
+                    seq = await ledger.append(STREAM, change.kind, change.by, change.at, change.data, seq)
             except LedgerConflict:
                 if n == TRIES - 1:
                     raise
@@ -299,57 +282,27 @@ class Intake:
         return self.office.clock.now()
 
 
-def fold(events: Sequence[StreamEvent]) -> dict[str, Came]:
-    """Everything that came in, by its name, in the order in which it was journalled."""
-    known: dict[str, Came] = {}
-    for event in events:
-        d = event.data
-        ref = str(d.get("ref") or d.get("about") or "")
-        if event.kind == "mail_received":
-            known[ref] = _came_mail(ref, d)
-        elif event.kind == "alert_received":
-            at = datetime.fromisoformat(str(d["at"]))
-            service, account, text = (str(d.get(n, "")) for n in ("service", "account", "text"))
-            known[ref] = Came(notice.Signal("alert", ref, at, service, account, text, d.get("planned") is True))
-        elif event.kind == "answered" and d.get("done") is True:
-            known[ref].answered[str(d["answer"])] = (event.at, str(d.get("message_ref", "")))
-        elif event.kind == "answered":
-            known[ref].tried[str(d["answer"])] = str(d.get("text", ""))
-        elif event.kind == "reply_received":
-            texts = {n: str(d.get(n, "")) for n in ("message_ref", *REPLIED)}
-            known[ref].replies += (Reply(at=datetime.fromisoformat(str(d["at"])), **texts),)
-        elif event.kind == "placed":
-            known[ref].incident, known[ref].fate = str(d.get("incident", "")), str(d["fate"])
-    return known
+def _all_told(incident: Incident, group: Sequence[Came], now: datetime) -> Sequence[Change]:
+    """What the incident has not been told yet of its mails."""
+    return [change for came in group for change in _told(incident, came, now)]
 
 
-def _came_mail(ref: str, d: Mapping[str, object]) -> Came:
-    texts = {n: str(d.get(n, "")) for n in ("message_ref", "sender", "subject", "text", "in_reply_to", "account")}
-    account = texts.pop("account")
-    mail = IncomingMail(received_at=datetime.fromisoformat(str(d["received_at"])), to=(), **texts)
-    source: notice.Source = "p1_mail" if d.get("severity") == "P1" else "report"
-    signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject)
-    return Came(signal, mail, str(d.get("came_to", "")))
-
-
-def _mail_data(mail: IncomingMail, request: Request) -> dict[str, object]:
-    return {
-        "ref": request.ref,
-        "message_ref": mail.message_ref,
-        "received_at": plain(mail.received_at),
-        "sender": mail.sender,
-        "subject": mail.subject,
-        "text": mail.text,
-        "in_reply_to": mail.in_reply_to,
-        "account": request.account,
-        "came_to": request.came_to,
-        "severity": request.severity or "",
-    }
-
-
-def _reply_data(mail: IncomingMail, about: str) -> dict[str, object]:
-    texts = {n: getattr(mail, n) for n in ("message_ref", *REPLIED)}
-    return {"about": about, "at": plain(mail.received_at), **texts}
+def _told(incident: Incident, came: Came, now: datetime) -> Iterator[Change]:
+    """The mail as a report, the receipt we sent, and the customer's replies."""
+    mail, ref = came.mail, came.signal.ref
+    if mail is None:
+        return
+    if incident.report(ref) is None:
+        who = mail.sender
+        report = Report(ref, came.signal.account, who, who, mail.subject, mail.text, mail.received_at)
+        yield rules.add_report(MACHINE, report, now)
+    receipt = came.answered.get("acknowledgement")
+    if receipt is not None and not any(r.report_ref == ref and r.at == receipt[0] for r in incident.responses):
+        yield rules.record_response(MACHINE, now, ref, human=False, public=True, answered_at=receipt[0])
+    for reply in came.replies:
+        if not _passed_on(incident, ref, reply):
+            said = {"reply_ref": reply.ref, **{n: getattr(reply, n) for n in REPLIED}}
+            yield rules.record_reply(ref, now, reply.at, said)
 
 
 def _passed_on(incident: Incident, report_ref: str, reply: Reply) -> bool:
@@ -360,17 +313,6 @@ def _passed_on(incident: Incident, report_ref: str, reply: Reply) -> bool:
         for d in told
         if d.get("report_ref") == report_ref
     )
-
-
-def _answers_to(known: Mapping[str, Came], mail: IncomingMail) -> Came | None:
-    """What a reply is about: the mail it answers, or the one that our answer to it was about."""
-    if not mail.in_reply_to:
-        return None
-    for came in known.values():
-        ours = [message for _, message in came.answered.values()]
-        if came.mail is not None and mail.in_reply_to in (came.mail.message_ref, *ours):
-            return came
-    return None
 
 
 def _merging(signal: notice.Signal, now: datetime) -> Callable[[Incident], Sequence[Change]]:

@@ -24,6 +24,8 @@ from recovery.ledger.rows import ActionRow
 from recovery.model import ActionState
 from recovery.ports import Clock
 
+QUIET = timedelta(days=30)
+"""An incident that has been quiet for longer is over: nothing joins it, and nothing of it is tried or told any more."""
 CHOICES = (IT_HAPPENED, IT_DID_NOT, "try again")
 
 
@@ -123,7 +125,7 @@ class IncidentOffice:
         found = [i for i in loaded if i is not None and (since is None or self._fresh(i, since))]
         return tuple(sorted(found, key=lambda i: i.declared_at, reverse=True))
 
-    async def round(self, since: timedelta = timedelta(days=30)) -> Round:
+    async def round(self, since: timedelta = QUIET) -> Round:
         """Readings, clocks, expiries, overdue updates and the outbox of every incident, once; for a schedule."""
         told: dict[str, tuple[Told, ...]] = {}
         problems: list[str] = []

@@ -54,7 +54,10 @@ Decide = Callable[[Incident], Sequence[Change]]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What one effect came to; `done` is false with the reason in `text`, `final` when it is not tried again."""
+    """What one effect came to; `done` is false with the reason in `text`, `final` when it is not tried again.
+
+    `unanswered` says that its desk, asked just now, neither took nor refused it: others there would fare no better.
+    """
 
     name: str
     done: bool
@@ -62,6 +65,7 @@ class Told:
     text: str = ""
     url: str = ""
     final: bool = False
+    unanswered: bool = False
 
 
 @dataclass(slots=True)
@@ -156,7 +160,8 @@ class Outbox:
             lost = ended.question is not None and IT_HAPPENED in ended.question.choices
             if lost and effect.harm is not Harm.H3:
                 return Told(effect.name, False, "", LOOKED_FOR)
-            return Told(effect.name, False, "", ended.reason, final=tried.refused or ended.outcome in GIVEN_UP)
+            final = tried.refused or ended.outcome in GIVEN_UP
+            return Told(effect.name, False, "", ended.reason, final=final, unanswered=bool(tried.unanswered))
         except LedgerError:
             raise
         except AllclearError as error:
@@ -199,7 +204,7 @@ class Outbox:
 
 @dataclass(slots=True)
 class _Tried:
-    """A deed that notes what its desk said: not readable now, seen, or refused for good.
+    """A deed that notes what its desk said: not readable now, seen, refused for good, or nothing that settles it.
 
     Unless it `believes`, absence is not taken for proven: the runner then holds the effect instead of waiting here.
     """
@@ -209,6 +214,7 @@ class _Tried:
     down: str = ""
     seen: bool = False
     refused: bool = False
+    unanswered: str = ""
 
     def deed(self) -> Deed:
         """The deed with everything that passes noted."""
@@ -231,10 +237,17 @@ class _Tried:
         self.believes = self.made.settle_seconds == 0
         result = await self.made.send(attempt)
         self.refused = result.outcome is AttemptOutcome.REJECTED and not result.auth_failed
+        open_still = result.auth_failed or result.outcome in (AttemptOutcome.UNKNOWN, AttemptOutcome.NOT_APPLIED)
+        self.unanswered = (result.detail or "no answer") if open_still else ""
         return result
 
     async def check(self) -> Ruling:
-        """Nothing is written to a desk that cannot be read, except a page: a lost one is worse than a repeated one."""
+        """Nothing is written to a desk that cannot be read, except a page: a lost one is worse than a repeated one.
+
+        A mail has one try a call: a server that hangs would keep everything behind it waiting three times.
+        """
+        if self.unanswered and self.made.spec.kind is ActionKind.MAIL:
+            return Hold(Question(f"the mail server did not take it: {self.unanswered}", "wait"))
         if self.down and self.made.spec.kind is not ActionKind.PAGE:
             return Hold(Question(self.down, "wait"))
         return Allow()

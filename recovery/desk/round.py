@@ -8,19 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 
 from recovery.desk.happenings import STREAM, happenings, latest
 from recovery.desk.intake import Intake
 from recovery.desk.mail_file import Maildir
-from recovery.desk.office import IncidentOffice
+from recovery.desk.office import QUIET, IncidentOffice
 from recovery.desk.perform import Told
 from recovery.desk_wiring import DeskSystems
 from recovery.errors import LedgerConflict
 from recovery.served.pages import Happening
-
-LOOKS_BACK = timedelta(days=30)
-"""An incident that has been quiet for longer is over: nothing of it is tried or told any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +43,18 @@ async def desk_round(desk: DeskSystems) -> DeskRound:
         if not (folder / "new").is_dir():
             problems.append(f"Mails are not read: {folder} has no folder `new`, so it is no Maildir.")
         await intake.fetch(Maildir(folder, now))
-    await intake.round()
+    # What is new becomes an incident and is paged before a receipt is sent: a mail server that hangs delays no page.
+    await intake.place()
+    done = await office.round(QUIET)
+    await intake.answer()
     problems += [f"{ref}: {answer} to the customer: {why}" for ref, answer, why in await intake.open_answers()]
-    done = await office.round(LOOKS_BACK)
     return DeskRound(done.told, (*problems, *done.problems), await _news(desk, office))
 
 
 async def _news(desk: DeskSystems, office: IncidentOffice) -> tuple[Happening, ...]:
     """What is new since the last round that told anything; recorded before it is told, and told again for a while."""
     ledger, now = desk.systems.ledger, desk.systems.clock.now()
-    incidents = await office.incidents(LOOKS_BACK)
+    incidents = await office.incidents(QUIET)
     events = await ledger.stream(STREAM)
     until = events[-1].at if events else None
     newest = latest(incidents)

@@ -71,8 +71,8 @@ async def _incident(desk: DeskSettings, ledger: Journal, stream: str, now: datet
 
 async def _requests(desk: DeskSettings, ledger: Journal, now: datetime) -> list[View]:
     """Mails that nobody has classified, with the soft promise that holds for them."""
+    from recovery.desk.came import STREAM, fold
     from recovery.desk.clocks import general_clock
-    from recovery.desk.intake import STREAM, fold
     from recovery.desk.sla import read
 
     waiting = [c for c in fold(await ledger.stream(STREAM)).values() if c.mail is not None and not c.fate]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import socket
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from recovery.desk.mailbox import ref_of
 from tests.desk_played.front import SPEAKER, Front, open_front
 from tests.desk_played.story import FULL
 
@@ -83,3 +89,89 @@ def test_an_answer_to_a_request_that_waits_is_kept_until_the_request_has_a_ticke
     front.ask("tick")
     (text,) = notes(front, tickets(front)["A question"]["id"])
     assert text.startswith("ann@harbor.example wrote at ") and text.endswith("RE: A question\n\nIt is about page 3.")
+
+
+# ---- while the mail server hangs -------------------------------------------------------------------------------------
+
+
+class Silent:
+    """A mail server that takes every connection and never says a word; it counts them."""
+
+    def __init__(self) -> None:
+        self.taken: list[socket.socket] = []
+        self._door = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.port = self._door.getsockname()[1]
+        threading.Thread(target=self._open, daemon=True).start()
+
+    def _open(self) -> None:
+        try:
+            while True:
+                self.taken.append(self._door.accept()[0])
+        except OSError:
+            return  # closed
+
+    def close(self) -> None:
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+        for connection in self.taken:
+            connection.close()
+
+
+@contextmanager
+def hanging(front: Front) -> Iterator[Silent]:
+    """The product's mail server is one that hangs; after that it is the estate's again."""
+    front.night.policy(waits={"write_deadline_seconds": 2})
+    right = front.night.config.read_text(encoding="utf-8")
+    silent = Silent()
+    start = right.index("[smtp]")
+    wrong = right[:start] + re.sub(r"port = \d+", f"port = {silent.port}", right[start:], count=1)
+    front.night.config.write_text(wrong, encoding="utf-8")
+    try:
+        yield silent
+    finally:
+        silent.close()
+        front.night.config.write_text(right, encoding="utf-8")
+
+
+def receipts(front: Front) -> Counter[str]:
+    return Counter(m["recipients"][0] for m in front.events("smtp", "mail") if "received your" in m["subject"])
+
+
+@pytest.mark.requirement("R003.14", "R003.15")
+def test_a_mail_server_that_hangs_delays_no_page_and_is_asked_for_one_receipt_a_round(front: Front) -> None:
+    senders = [f"visitor{n}@elsewhere.example" for n in range(6)]
+    for n, sender in enumerate(senders):
+        front.mail(f"q{n}", sender, f"Question {n}", FULL)
+    front.mail("down", "ops@harbor.example", "Everything is down", FULL, to=front.p1_address())
+    with hanging(front) as silent:
+        first = front.ask("tick", code=3)
+        (page,) = front.events("pagerduty", "page")
+        assert page["title"] == "P1: Everything is down"
+        notices = [e["effect"] for e in first["effects"] if e["effect"].startswith("mail/")]
+        assert len(silent.taken) == len(notices) + 1
+        assert len(first["problems"]) == 7 and sum("waits for its turn" in p for p in first["problems"]) == 6
+        second = front.ask("tick", code=3)
+        asked = [p.partition(":")[0] for p in second["problems"] if "waits for its turn" not in p]
+        assert len(asked) == 2  # another one than the first time
+    front.ask("tick")
+    assert receipts(front) == Counter([*senders, "ops@harbor.example"])
+    assert front.complaints() == []
+
+
+def test_a_receipt_that_the_server_puts_off_again_and_again_holds_up_no_other(front: Front) -> None:
+    """Every try of it ends a round; all others have their turn before it is tried again."""
+    refuse = front.estate.state("smtp").knobs.refuse
+    asked: list[str] = []
+    mails: dict[str, str] = {}
+    for step in ("connect", "mail", "rcpt"):
+        mails[step] = ref_of(front.mail(step, f"{step}@elsewhere.example", "Question", FULL))
+        refuse[step] = 450  # put off at another step each time: what each mail is open for tells when it was asked
+        asked += [p.partition(":")[0] for p in front.ask("tick", code=3)["problems"] if "waits for" not in p]
+        refuse.clear()
+    assert asked == [mails["connect"], mails["connect"], mails["mail"], *mails.values()]
+    refuse["data"] = 450
+    problems = front.ask("tick", code=3)["problems"]
+    assert [p.partition(":")[0] for p in problems if "450" in p and "DATA" in p] == [mails["connect"]]
+    refuse.clear()
+    front.ask("tick", code=0)
+    assert receipts(front) == Counter(f"{step}@elsewhere.example" for step in mails)
