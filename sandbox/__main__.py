@@ -1,4 +1,4 @@
-"""`python -m sandbox serve` runs the pretend estate; `python -m sandbox oracle` judges what was done to it."""
+"""`python -m sandbox serve` runs the pretend estate; `oracle` judges what was done to it; `scenario` checks a name."""
 
 from __future__ import annotations
 
@@ -24,12 +24,28 @@ def main(argv: list[str] | None = None) -> int:
         "--claims", type=Path, action="append", default=[], help="what `allclear recover --json` printed; once per run"
     )
     oracle.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    scenario = commands.add_parser("scenario", help="whether there is such a scenario; exit 2 names those there are")
+    scenario.add_argument("scenario")
     options = parser.parse_args(argv)
+    if options.command == "scenario":
+        return known(options.scenario)
     if options.command == "oracle":
         from sandbox.oracle import run
 
         return run(options.root, options.claims, as_json=options.json)
     return serve_estate(options)
+
+
+def known(scenario: str) -> int:
+    """0 for a scenario that can be served; 2 and the names on stderr for any other."""
+    from sandbox.estate import builder_of
+
+    try:
+        builder_of(scenario)
+    except LookupError as error:
+        sys.stderr.write(f"{error.args[0]}\n")
+        return 2
+    return 0
 
 
 def serve_estate(options: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from recovery.approvals import acting, reach_of
-from recovery.errors import AllclearError
+from recovery.errors import AllclearError, UsageError
 from recovery.model import Approval, OutageWindow, Plan, iso
 from recovery.operate import RecoverResult, Run, audit_window, plan_from
 from recovery.settings import load_settings
@@ -35,6 +35,8 @@ from recovery.wiring import Systems, open_systems
 PLAYBOOK = Path(__file__).resolve().parents[2] / "config" / "playbooks" / "process-failure.toml"
 START_SECONDS = 30.0
 PEOPLE = ("Dana Reyes", "Sam Okafor")
+MARK = ".allclear-demo"
+NO_SUCH_SCENARIO = 2
 
 
 @asynccontextmanager
@@ -77,8 +79,34 @@ async def _poll(program: asyncio.subprocess.Process) -> None:
         return
 
 
+async def check_scenario(scenario: str) -> None:
+    """UsageError with the names there are for a scenario that there is not."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "sandbox", "scenario", "--", scenario,
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, said = await program.communicate()
+    if program.returncode == NO_SUCH_SCENARIO:
+        names = said.decode(errors="replace").strip().rpartition("; there are ")[2]
+        raise UsageError(f"There is no scenario {scenario!r}.", f"Choose one of {names}.")
+
+
+def make_room(root: Path) -> None:
+    """An empty folder with the demo's mark in it. UsageError for a folder that is not empty and not a demo's own."""
+    if root.is_dir() and not root.is_symlink() and (root / MARK).is_file():
+        shutil.rmtree(root)
+    elif root.exists() and not (root.is_dir() and not any(root.iterdir())):
+        raise UsageError(
+            f"{root} holds something that no demo has written, and a demo begins with an empty folder.",
+            "Give another --root, or empty it yourself.",
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    (root / MARK).write_text("`allclear demo` deletes this folder when it begins anew.\n", encoding="utf-8")
+
+
 async def sandbox(root: Path, scenario: str, *, as_json: bool) -> int:
     """Serves until Ctrl-C."""
+    await check_scenario(scenario)
     root.mkdir(parents=True, exist_ok=True)
     stop = asyncio.Event()
     stop_on_signals(stop)
@@ -97,10 +125,12 @@ async def sandbox(root: Path, scenario: str, *, as_json: bool) -> int:
 
 
 async def demo(root: Path, scenario: str, *, as_json: bool) -> int:
-    """The main job, once, from nothing; exit code 0 only when the oracle finds nothing wrong."""
-    if root.exists():
-        shutil.rmtree(root)
-    root.mkdir(parents=True)
+    """The main job, once, from nothing; exit code 0 only when the oracle finds nothing wrong.
+
+    An earlier demo's folder is replaced; any other folder that holds something is left alone (UsageError).
+    """
+    await check_scenario(scenario)
+    make_room(root)
     started = time.monotonic()
     async with estate(root / "estate", scenario) as published:
         config = write_config(published, root, PLAYBOOK)
