@@ -46,6 +46,12 @@ def approvers_needed(items: Sequence[PlanItem], policy: Policy) -> int:
     return 2 if reach_of(items) > policy.limits.two_approvers_above else 1
 
 
+def others_needed(items: Sequence[PlanItem], policy: Policy) -> bool:
+    """Whether who starts the run may not be the only approver: above the policy's threshold, or when it is unknown."""
+    unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in items)
+    return unknown or reach_of(items) > policy.limits.two_people_above
+
+
 def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: datetime, starter: str) -> Consent:
     """The items that enough named people approved while the plan was alive."""
     if now >= plan.expires_at:
@@ -60,12 +66,9 @@ def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: date
     by_item = {key: {person(a.by) for a in good if not a.items or key in a.items} for key in wanted}
     approved = [wanted[k] for k, people in by_item.items() if people]
     needed = approvers_needed(approved, policy)
-    unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in approved)
-    others_needed = unknown or reach_of(approved) > policy.limits.two_people_above
+    not_alone = others_needed(approved, policy)
     enough = frozenset(
-        k
-        for k, people in by_item.items()
-        if len(people) >= needed and (not others_needed or people - {person(starter)})
+        k for k, people in by_item.items() if len(people) >= needed and (not not_alone or people - {person(starter)})
     )
     if not enough and approved:
         what = f"{needed} different people" if needed > 1 else "somebody other than the person who starts the run"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from recovery.approvals import acting, consent
 from recovery.desk.standing import desk_lines, desk_view
 from recovery.errors import LedgerUnavailable
-from recovery.model import ItemOutcome, iso
+from recovery.hints import STARTER, next_for, recover_line
+from recovery.model import ItemOutcome, Plan, iso
 from recovery.report.words import both_times
-from recovery.settings import Settings
+from recovery.settings import Settings, load_policy
 from recovery.views import item_view
 from recovery.wiring import SystemClock, checked_offset, kill_switch, open_ledger
 
 if TYPE_CHECKING:
     from recovery.ledger.ledger import Ledger
+    from recovery.ledger.rows import ItemRow
+    from recovery.policy import Policy
 
 View = dict[str, Any]
 
@@ -48,19 +53,7 @@ async def standing_view(settings: Settings) -> View:
             "time_zone": zones.pop() if len(zones) == 1 else "UTC",
             "kill_switch": killed,
             "quarantined": ledger.quarantine_reason if ledger.quarantined else "",
-            "plan": {
-                "digest": plan.digest,
-                "incident": plan.window.incident_ref,
-                "start": iso(plan.window.started_at),
-                "end": iso(plan.window.ended_at),
-                "items": len(plan.items),
-                "recipients": plan.reach,
-                "expires_at": iso(plan.expires_at),
-                "approved_by": sorted({a.by for a in await ledger.approvals(plan.digest)}),
-                "rejected": await ledger.rejection(plan.digest),
-            }
-            if plan
-            else None,
+            "plan": await _plan_view(ledger, plan, load_policy(settings), now) if plan else None,
             "counts": await ledger.unfinished(),
             "held": len(held),
             "open": len(open_items),
@@ -69,8 +62,9 @@ async def standing_view(settings: Settings) -> View:
             "next": "",
             "exit_code": 3 if held or open_items else 0,
         }
-        taken_up = await ledger.items(plan=plan.digest) if plan else ()
-        view["next"] = _next(view, len(taken_up), now)
+        begun = await ledger.plan(_last_moved(open_items).plan_digest) if open_items else None
+        unrun = plan if plan and not await ledger.items(plan=plan.digest) else None
+        view["next"] = _next(view, begun, await _next_for_plan(ledger, unrun, settings, now) if unrun else "", now)
         return view
     finally:
         await ledger.close()
@@ -79,38 +73,69 @@ async def standing_view(settings: Settings) -> View:
 NAMES_SHOWN = 8
 
 
-def _next(view: View, items_of_plan: int, now: datetime) -> str:
-    """What a person does next, as a command that can be copied."""
-    plan = view["plan"]
+async def _plan_view(ledger: Ledger, plan: Plan, policy: Policy, now: datetime) -> View:
+    approvals = await ledger.approvals(plan.digest)
+    agreed = consent(plan, approvals, policy, now, "")
+    return {
+        "digest": plan.digest,
+        "incident": plan.window.incident_ref,
+        "start": iso(plan.window.started_at),
+        "end": iso(plan.window.ended_at),
+        "items": len(plan.items),
+        "recipients": plan.reach,
+        "expires_at": iso(plan.expires_at),
+        "approved_by": sorted({a.by for a in approvals}),
+        "missing": agreed.missing if acting(plan) and not agreed.items else "",
+        "rejected": await ledger.rejection(plan.digest),
+    }
+
+
+def _last_moved(items: Sequence[ItemRow]) -> ItemRow:
+    return max(items, key=lambda row: (row.updated_at, row.slot_key))
+
+
+def _next(view: View, begun: Plan | None, for_plan: str, now: datetime) -> str:
+    """What a person does next, as a command that can be copied.
+
+    `begun` is the plan of the item that moved last among those that have not ended; `for_plan` is what the last plan
+    waits for when no run has taken it up.
+    """
     if view["quarantined"]:
         return "The ledger is in quarantine, so nothing leaves: `allclear quarantine` says why and what to do."
     if view["kill_switch"]:
         return 'The kill switch is on. `allclear kill --clear --by "YOUR NAME"` when it is safe.'
     if view["open"]:
-        digest = plan["digest"][:8] if plan else "DIGEST"
-        return f"`allclear recover --plan {digest}` goes on where the last run stopped."
-    if plan and not items_of_plan:
-        return _next_for_plan(plan, now)
+        return f"{_going_on(begun, now)} goes on where the last run stopped."
+    held = "`allclear hold` shows what waits for a person."
+    if for_plan:
+        return f"{held} {for_plan}" if view["held"] else for_plan
     if view["held"]:
-        return "`allclear hold` shows what waits for a person."
+        return held
     late = next((i["ref"] for i in view["desk"]["incidents"] if any(c["state"] == "overdue" for c in i["clocks"])), "")
     if late:
         return f"`allclear incident show {late}`: a promised time is over."
-    return "Nothing waits." if plan else "`allclear audit --last 6h` looks for misses."
+    return "Nothing waits." if view["plan"] else "`allclear audit --last 6h` looks for misses."
 
 
-def _next_for_plan(plan: View, now: datetime) -> str:
+def _going_on(begun: Plan | None, now: datetime) -> str:
+    """The command that goes on with a run that did not end. An expired plan acts no more, so a new one takes over."""
+    if begun is None:
+        return "`allclear recover` with the same window"
+    if now < begun.expires_at:
+        return f"`{recover_line(begun.digest)}`"
+    window = f"--start {iso(begun.window.started_at)} --end {iso(begun.window.ended_at)}"
+    return f'`allclear recover {window} --by "{STARTER}"`'
+
+
+async def _next_for_plan(ledger: Ledger, plan: Plan, settings: Settings, now: datetime) -> str:
     """The plan is recorded, and no run has taken it up."""
-    if now > datetime.fromisoformat(plan["expires_at"]):
+    if now > plan.expires_at:
         return "The last plan was not run and has expired. `allclear plan` makes a new one."
-    if plan["rejected"]:
-        return f"The last plan was rejected ({plan['rejected']}). `allclear plan` makes a new one."
-    if not plan["approved_by"]:
-        return (
-            f'The plan waits for approval: `allclear approve {plan["digest"][:8]} --by "YOUR NAME" '
-            f"--recipients {plan['recipients']} --accept-caveat`."
-        )
-    return f"The plan is approved: `allclear recover --plan {plan['digest'][:8]}`."
+    if rejected := await ledger.rejection(plan.digest):
+        return f"The last plan was rejected ({rejected}). `allclear plan` makes a new one."
+    policy, approvals = load_policy(settings), await ledger.approvals(plan.digest)
+    words, command = next_for(plan, approvals, consent(plan, approvals, policy, now, ""), policy)
+    return f"{words} `{command}`"
 
 
 def standing_lines(view: View) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from recovery.errors import AllclearError, UsageError
 from recovery.ports import BridgeCapabilities
 from recovery.settings import SecretAt, Settings, load_settings
+from recovery.terminal.command_input import os_user
 from recovery.terminal.desk_checkup import desk_answers
 from recovery.terminal.terminal import clean, print_json
 from recovery.wiring import Systems, open_probes, open_systems
@@ -79,7 +79,7 @@ async def prove(settings: Settings, account: str, by: str) -> View:
 
 async def show_proofs(config: Path | None, account: str, by: str, *, as_json: bool) -> int:
     """`allclear doctor --prove` at the terminal; its exit code."""
-    view = await prove(load_settings(config), account, by.strip() or getpass.getuser())
+    view = await prove(load_settings(config), account, by.strip() or os_user())
     if as_json:
         print_json(view)
     else:

@@ -104,10 +104,10 @@ def approve(
 
       allclear approve 3f2a9c --by "Dana Reyes" --recipients 18250 --accept-caveat
     """
-    from recovery.terminal import command_input, commands
+    from recovery.terminal import approving, command_input
 
     consent = command_input.Consenting(digest, by, recipients, accept_caveat, tuple(item), reason)
-    run_to_exit(lambda: commands.approve(config, consent, as_json=as_json), as_json)
+    run_to_exit(lambda: approving.approve(config, consent, as_json=as_json), as_json)
 
 
 def reject(
@@ -123,9 +123,9 @@ def reject(
 
       allclear reject 3f2a9c --by "Dana Reyes" --reason "the gala is cancelled"
     """
-    from recovery.terminal import commands
+    from recovery.terminal import approving
 
-    run_to_exit(lambda: commands.reject(config, digest, by, reason, as_json=as_json), as_json)
+    run_to_exit(lambda: approving.reject(config, digest, by, reason, as_json=as_json), as_json)
 
 
 def recover(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,14 @@ from recovery.window import make_window, parse_moment, parse_span
 
 if TYPE_CHECKING:
     from recovery.wiring import Systems
+
+
+def os_user() -> str:
+    """Who is logged in. UsageError where the system knows no such name, as in many containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        raise UsageError("This machine does not say who you are.", 'Give --by "YOUR NAME".') from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,7 +304,7 @@ def test_answers_to_what_is_not_there_are_refused(n):
 
 
 def test_a_scenario_that_does_not_exist_is_named(tmp_path):
-    refused(allclear("sandbox", "--root", str(tmp_path / "x"), "--scenario", "nonsense"), 1, "no scenario 'nonsense'")
+    refused(allclear("sandbox", "--root", str(tmp_path / "x"), "--scenario", "nonsense"), 2, "no scenario 'nonsense'")
 
 
 @pytest.mark.parametrize("args", [("audti",), ("audit", "--strat", "x"), ("approve",), ("plan", "--max", "none")])
