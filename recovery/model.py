@@ -336,13 +336,14 @@ class PlanItem:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A frozen, ordered, hashed set of items. `digest` covers every field."""
+    """A frozen, ordered, hashed set of items. `digest` covers every field; a selection of a plan is not `whole`."""
 
     window: OutageWindow
     items: tuple[PlanItem, ...]
     made_at: datetime
     expires_at: datetime
     digest: str
+    whole: bool = True
 
     @property
     def reach(self) -> int:
@@ -427,7 +428,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The closing balance of a window; `adds_up` is what the run must prove."""
+    """The closing balance of a window, or of a selection's own slots and what is left `outside` it."""
 
     due: int
     done_before: int
@@ -436,9 +437,10 @@ class Balance:
     held: int
     doubles: int
     problems: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
     @property
     def adds_up(self) -> bool:
-        """Every due slot is accounted for once, and nothing went out twice."""
+        """What the run must prove: every due slot is accounted for once, and nothing went out twice."""
         counted = self.done_before + self.recovered + self.skipped + self.held
         return self.due == counted and self.doubles == 0 and not self.problems

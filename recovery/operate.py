@@ -37,7 +37,7 @@ from recovery.model import (
 )
 from recovery.plan import make_plan
 from recovery.ports import TicketRef
-from recovery.proof import balance
+from recovery.proof import closing_balance
 from recovery.recover import Recovery, open_accounts
 from recovery.terminal.item_story import keep_witnesses
 from recovery.watch import Round, Sighting, Watcher
@@ -47,6 +47,7 @@ EXIT_ALL_CLEAR = 0
 EXIT_FAILED = 1
 EXIT_HELD = 3
 EXIT_FINDINGS = 4
+OUTSIDE_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +66,14 @@ class RecoverResult:
 
     @property
     def exit_code(self) -> int:
-        """0 all clear, 1 failed, 3 something is held or left open."""
+        """0 all clear, 1 failed, 3 something is held, or left open (by a selection, too)."""
         if self.balance is not None and not self.balance.adds_up:
             return EXIT_FAILED
         if self.problems:
             return EXIT_FAILED
         waiting = [i for i in self.items if i.outcome in (ItemOutcome.HELD, ItemOutcome.OPEN)]
-        return EXIT_HELD if waiting or self.stopped else EXIT_ALL_CLEAR
+        left = self.balance is not None and self.balance.outside
+        return EXIT_HELD if waiting or left or self.stopped else EXIT_ALL_CLEAR
 
 
 async def audit_window(systems: Systems, window: OutageWindow, *, remember: bool = True) -> AuditResult:
@@ -180,7 +182,7 @@ class Run:
         after = await self._unless_stopped(audit_window(s, self.plan.window, remember=False))
         if after is None:
             return RecoverResult(self.plan, agreed, items, None, None, problems=tuple(recovery.problems), stopped=True)
-        closing = balance(after.findings, items)
+        closing = closing_balance(self.plan, after.findings, items)
         ticket, notice, trouble = await self._file(recovery, closing, items)
         return RecoverResult(
             self.plan, agreed, items, after, closing, ticket, notice, (*recovery.problems, *trouble), stopped=False
@@ -210,7 +212,7 @@ class Run:
         ticket, notice = None, ""
         if s.tickets is not None:
             try:
-                draft = recovery_draft(window, closing, items, recovery.problems)
+                draft = recovery_draft(window, closing, items, [*recovery.problems, *outside_lines(closing)])
                 filed = await s.ledger.action(incident_key(s.secret, window, ActionKind.TICKET))
                 ticket = await file_ticket(recovery.runner, s.secret, window, draft, s.tickets)
                 if filed is not None:
@@ -232,10 +234,19 @@ class Run:
             f"Recovery of {window.incident_ref}: {closing.recovered} recovered, {closing.held} held, "
             f"{closing.skipped} skipped, {closing.doubles} doubles"
         )
-        lines = [f"{closing.due} due, {closing.done_before} done before us"]
+        lines = [f"{closing.due} due, {closing.done_before} done before us", *outside_lines(closing)]
         if ticket is not None:
             lines.append(f"Ticket {ticket.key} {ticket.url}".strip())
         return await post_notice(recovery.runner, s.secret, window, s.channel, text, lines, s.chat)
+
+
+def outside_lines(closing: Balance) -> list[str]:
+    """What a run of a selection has left alone, for people; no line for a whole plan."""
+    if not closing.outside:
+        return []
+    more = f" and {len(closing.outside) - OUTSIDE_SHOWN} more" if len(closing.outside) > OUTSIDE_SHOWN else ""
+    named = ", ".join(closing.outside[:OUTSIDE_SHOWN])
+    return [f"{len(closing.outside)} more not done, outside this plan: {named}{more}"]
 
 
 async def watch_round(systems: Systems) -> Round:

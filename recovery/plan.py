@@ -105,15 +105,25 @@ def make_plan(
     return freeze(window, _in_waves(items, policy.limits.waves), now, policy)
 
 
-def freeze(window: OutageWindow, items: Sequence[PlanItem], made_at: datetime, policy: Policy) -> Plan:
+def freeze(
+    window: OutageWindow, items: Sequence[PlanItem], made_at: datetime, policy: Policy, *, whole: bool = True
+) -> Plan:
     """The plan over exactly these items, with its digest."""
-    plan = Plan(window, tuple(items), made_at, made_at + policy.plan_expires, "")
-    return replace(plan, digest=digest_of(asdict(plan)))
+    plan = Plan(window, tuple(items), made_at, made_at + policy.plan_expires, "", whole)
+    return replace(plan, digest=_digest(plan))
 
 
 def is_intact(plan: Plan) -> bool:
     """Whether the digest still covers the plan as it stands."""
-    return digest_of(asdict(replace(plan, digest=""))) == plan.digest
+    return _digest(plan) == plan.digest
+
+
+def _digest(plan: Plan) -> str:
+    """Over every field; but `whole` only where it is not so, because ledgers hold plans from before it was recorded."""
+    fields = asdict(replace(plan, digest=""))
+    if plan.whole:
+        del fields["whole"]
+    return digest_of(fields)
 
 
 def select(
@@ -146,7 +156,8 @@ def select(
         kept = kept[: max(most, 0)]
     if not kept:
         raise RefusedError("The selection leaves no item, so nothing is done.", "Run `allclear plan` and choose again.")
-    return freeze(plan.window, kept, plan.made_at, policy)
+    whole = plan.whole and len(kept) == len(plan.items)
+    return freeze(plan.window, kept, plan.made_at, policy, whole=whole)
 
 
 def _know(named: Sequence[str], known: Sequence[str], what: str) -> None:

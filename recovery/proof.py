@@ -5,21 +5,23 @@ due = done before us + recovered + skipped + held, doubles = 0; anything else is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from recovery.ledger.rows import ItemRow
-from recovery.model import Balance, Finding, ItemOutcome, Kind, Verdict
+from recovery.model import Balance, Finding, ItemOutcome, Kind, Plan, Verdict
 from recovery.testify import CAMPAIGN_STATUS, MARKER
 
 
-def balance(after: Sequence[Finding], items: Iterable[ItemRow]) -> Balance:
-    """Adds up one window. Pure; `after` is a second audit, without the ledger's word.
+def balance(after: Sequence[Finding], items: Iterable[ItemRow], selection: Collection[str] | None = None) -> Balance:
+    """Adds up one window, or a selection of its slots. Pure; `after` is a second audit, without the ledger's word.
 
     Every item counts, seen again or not: a run that began before the window is no slot any more once it has ended.
+    Of a selection only its own slots are due; whatever else is not done is named as outside it, and a mail that went
+    out twice fails the run wherever it is.
     """
     rows = {row.slot_key: row for row in items}
     now = {f.slot.key: f for f in after}
-    due = set(now) | set(rows)
+    due = set(now) | set(rows) if selection is None else set(selection)
     count = dict.fromkeys(("done_before", "recovered", "skipped", "held"), 0)
     problems: list[str] = []
     for key in sorted(due):
@@ -38,7 +40,20 @@ def balance(after: Sequence[Finding], items: Iterable[ItemRow]) -> Balance:
         held=count["held"],
         doubles=sum(n for n, _ in found.values()),
         problems=tuple(problems),
+        outside=tuple(sorted(k for k in (set(now) | set(rows)) - due if _is_left(rows.get(k), now.get(k)))),
     )
+
+
+def closing_balance(plan: Plan, after: Sequence[Finding], items: Iterable[ItemRow]) -> Balance:
+    """The balance that a run of the plan must prove: of the window, or of what was selected of it."""
+    return balance(after, items, None if plan.whole else [i.slot.key for i in plan.items])
+
+
+def _is_left(row: ItemRow | None, now: Finding | None) -> bool:
+    """Whether nobody has dealt with a slot yet: no item of any plan has ended for it, and it is not done."""
+    if row is not None:
+        return row.outcome is ItemOutcome.OPEN
+    return now is not None and now.verdict is not Verdict.DONE
 
 
 def _place(row: ItemRow | None, now: Finding | None) -> tuple[str, str]:
@@ -56,7 +71,7 @@ def _place(row: ItemRow | None, now: Finding | None) -> tuple[str, str]:
         return "skipped", f"skipped ({row.reason}), but the second audit says it is partial" if half else ""
     if row.outcome is ItemOutcome.HELD:
         return "held", ""
-    return "", "the run ended before this item did; run `allclear recover` again"
+    return "", "the run ended before this item did; `allclear status` names the command that goes on"
 
 
 def _by_statement(row: ItemRow) -> bool:

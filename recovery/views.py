@@ -205,6 +205,7 @@ def balance_view(balance: Balance) -> View:
         "doubles": balance.doubles,
         "adds_up": balance.adds_up,
         "problems": list(balance.problems),
+        "outside": list(balance.outside),
     }
 
 

@@ -68,9 +68,9 @@ class Ledger(Session):
         """The plan whose digest starts so (at least 6 hex digits); UsageError when shorter or ambiguous."""
         return await self._read(plans.find_plan, digest_prefix)
 
-    async def latest_plan(self, incident: str | None = None) -> Plan | None:
-        """The plan made last (of the incident)."""
-        return await self._read(plans.latest_plan, incident)
+    async def latest_plan(self, incident: str | None = None, *, taken_up: bool = False) -> Plan | None:
+        """The plan made last (of the incident), or the last one that a run has taken up."""
+        return await self._read(plans.latest_plan, incident, taken_up)
 
     async def approve(self, approval: Approval) -> None:
         """Record a named person's consent.

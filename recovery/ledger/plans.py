@@ -59,9 +59,11 @@ def find_plan(connection: Connection, digest_prefix: str) -> Plan | None:
     return decode_plan(found[0]) if found else None
 
 
-def latest_plan(connection: Connection, incident: str | None) -> Plan | None:
-    """The plan made last."""
+def latest_plan(connection: Connection, incident: str | None, taken_up: bool = False) -> Plan | None:
+    """The plan made last; `taken_up` asks for one that a run has begun."""
     query = select(plan.c.body).order_by(plan.c.made_at.desc(), plan.c.digest).limit(1)
+    if taken_up:
+        query = query.where(select(plan_item.c.slot_key).where(plan_item.c.plan_digest == plan.c.digest).exists())
     if incident is not None:
         query = query.where(plan.c.incident == incident)
     body = connection.execute(query).scalar()

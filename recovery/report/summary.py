@@ -161,8 +161,12 @@ def _recovery_headline(report: RunReport, items: tuple[ItemReport, ...]) -> Head
     if unread:
         missing = f"{counted(unread, 'account')} could not be read"
         return Headline("wait", f"{asked}, and {missing}." if waiting else f"{missing}; the rest is clear.", sums)
+    left = counted(len(balance.outside), "more slot is", "more slots are") + " not done, outside this plan."
     if waiting:
-        return Headline("wait", f"Nothing lost, nothing sent twice. {asked}.", sums)
+        text = f"Nothing lost, nothing sent twice. {asked}."
+        return Headline("wait", f"{text} {left}" if balance.outside else text, sums)
+    if balance.outside:
+        return Headline("wait", f"What was selected is accounted for. {left}", sums)
     return Headline("good", "All clear: every item that was due is accounted for.", sums)
 
 

@@ -59,6 +59,7 @@ STYLES = {
 }
 NAME_CHARACTERS = 120
 INDENT = " " * 12
+OUTSIDE_SHOWN = 8
 
 
 def show(console: Console, renderable: RenderableType) -> None:
@@ -136,6 +137,12 @@ def balance_line(balance: Balance) -> Text:
     )
     for problem in balance.problems:
         line.append(f"\n  ! {shown(problem, 600)}", style="red")
+    if balance.outside:
+        line.append(f"\n  {counted(len(balance.outside), 'more slot')} not done, outside this plan:")
+    for key in balance.outside[:OUTSIDE_SHOWN]:
+        line.append(f"\n    {shown(key, 600)}")
+    if len(balance.outside) > OUTSIDE_SHOWN:
+        line.append(f"\n    and {len(balance.outside) - OUTSIDE_SHOWN:,} more: `allclear audit` lists them")
     return line
 
 

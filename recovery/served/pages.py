@@ -268,7 +268,9 @@ def balance_text(balance: Mapping[str, Any]) -> str:
     """The closing balance as a Markdown table: due = done before us + recovered + skipped + held, doubles = 0."""
     names = ("due", "done_before", "recovered", "skipped", "held", "doubles")
     lines = ["| | |", "|---|---:|", *(f"| {n.replace('_', ' ')} | {balance[n]} |" for n in names)]
-    return "\n".join([*lines, "", "It adds up." if balance["adds_up"] else "**It does not add up.**"])
+    outside = balance.get("outside", ())
+    left = [f"{len(outside)} more not done, outside this plan."] if outside else []
+    return "\n".join([*lines, "", "It adds up." if balance["adds_up"] else "**It does not add up.**", *left])
 
 
 def _held_items(items: tuple[ItemRow, ...]) -> tuple[Happening, ...]:

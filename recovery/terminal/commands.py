@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from recovery.approvals import refuse_yes
 from recovery.errors import UsageError
+from recovery.hints import recover_line
 from recovery.model import ItemOutcome, Plan, iso
 from recovery.operate import (
     EXIT_ALL_CLEAR,
@@ -35,7 +36,7 @@ from recovery.terminal.approving import (
 )
 from recovery.terminal.command_input import How, Part, Where, os_user
 from recovery.terminal.progress import Progress
-from recovery.terminal.terminal import print_json, put, stop_on_signals
+from recovery.terminal.terminal import clean, complain, print_json, put, say, stop_on_signals
 from recovery.views import audit_view, plan_view, recover_view
 from recovery.wiring import Systems, open_systems
 
@@ -96,7 +97,7 @@ def _nothing_to_do(result: AuditResult, as_json: bool) -> int:
     if as_json:
         print_json(audit_view(result, EXIT_ALL_CLEAR))
     else:
-        print(f"All clear: {len(result.findings)} slots were due, and all of them are done.")
+        say([f"All clear: {len(result.findings):,} slots were due, and all of them are done."])
     return EXIT_ALL_CLEAR
 
 
@@ -109,7 +110,10 @@ async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: b
         if how.digest:
             made: Plan | None = await _chosen(systems, await recorded(systems, how.digest), part)
         else:
-            result = await audit_window(systems, where.window(systems))
+            window = where.window(systems)
+            if not as_json:
+                await _tell_half_done(systems, window.incident_ref)
+            result = await audit_window(systems, window)
             tell.end()
             made = await _plan(systems, result, part)
         if made is None:
@@ -136,6 +140,18 @@ async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: b
         tell.end()
         await _report(systems, done, result, how.report)
         return await show_result(systems, done, as_json)
+
+
+async def _tell_half_done(systems: Systems, incident: str) -> None:
+    """Says that an earlier run of this outage did not end, and how it is gone on with instead of planning anew."""
+    left = await systems.ledger.items(incident=incident, outcome=ItemOutcome.OPEN)
+    if not left:
+        return
+    say([f"An earlier run of this outage did not end: {len(left)} of its items are open."])
+    begun = await systems.ledger.plan(max(left, key=lambda row: row.updated_at).plan_digest)
+    if begun is not None and systems.clock.now() < begun.expires_at:
+        say(["This goes on with it, as it was approved:", f"  {recover_line(begun.digest)}"])
+    say(["What follows is a new plan, which takes them over; nothing of them is done twice.", ""])
 
 
 def _dry_run(made: Plan, result: AuditResult | None, as_json: bool) -> int:
@@ -192,18 +208,23 @@ async def show_result(systems: Systems, done: RecoverResult, as_json: bool) -> i
             systems, done.after, "recover", plan=done.plan, items=done.items, balance=done.balance, ticket=done.ticket
         )
         put(outcome_tables(made))
-    if done.balance is not None:
+    elif done.balance is not None:
         put(balance_line(done.balance))
     for problem in done.problems:
-        print(f"PROBLEM: {problem}", file=sys.stderr)
+        complain(f"PROBLEM: {clean(problem)}")
     if done.ticket is not None:
-        print(f"Ticket: {done.ticket.key} {done.ticket.url}")
+        say([f"Ticket: {done.ticket.key} {done.ticket.url}"])
     held = [i for i in done.items if i.outcome is ItemOutcome.HELD]
     if done.stopped:
-        print("Stopped by the operator; the same command goes on where it stopped.")
+        say(["Stopped by the operator. This goes on where it stopped:", f"  {recover_line(done.plan.digest)}"])
     if held:
-        print(f"{len(held)} held: `allclear hold` shows each question.")
+        say([f"{len(held)} held: `allclear hold` shows each question."])
     return done.exit_code
+
+
+async def _last_plan(systems: Systems) -> Plan | None:
+    """The last plan that was run, or the last one that was made when none was."""
+    return await systems.ledger.latest_plan(taken_up=True) or await systems.ledger.latest_plan()
 
 
 async def report(config: Path | None, output: Path, digest: str, *, as_json: bool, quiet: bool) -> int:
@@ -211,15 +232,16 @@ async def report(config: Path | None, output: Path, digest: str, *, as_json: boo
     settings = load_settings(config)
     tell = Progress(quiet=quiet or as_json)
     async with open_systems(settings, tell=tell) as systems:
-        made = await recorded(systems, digest) if digest else await systems.ledger.latest_plan()
+        made = await recorded(systems, digest) if digest else await _last_plan(systems)
         if made is None:
             raise UsageError("There is no plan to report on.", "Run `allclear plan` or `allclear recover` first.")
         result = await audit_window(systems, made.window)
-        from recovery.proof import balance
+        from recovery.proof import closing_balance
 
         items = tuple(await systems.ledger.items(incident=made.window.incident_ref))
         fresh = await audit_window(systems, made.window, remember=False)
-        closing = balance(fresh.findings, items) if all(i.outcome is not ItemOutcome.OPEN for i in items) else None
+        ended = all(i.outcome is not ItemOutcome.OPEN for i in items)
+        closing = closing_balance(made, fresh.findings, items) if ended else None
         from recovery.approvals import Consent
 
         done = RecoverResult(made, Consent(frozenset()), items, result, closing)
@@ -228,5 +250,5 @@ async def report(config: Path | None, output: Path, digest: str, *, as_json: boo
         if as_json:
             print_json({"schema": "allclear.report/1", "path": str(output), "plan": made.digest, "exit_code": 0})
         else:
-            print(f"Report: {output.resolve()}")
+            say([f"Report of plan {made.digest[:12]} for {made.window.incident_ref}: {output.resolve()}"])
         return EXIT_ALL_CLEAR

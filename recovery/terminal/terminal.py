@@ -32,7 +32,7 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: boo
     except AllclearError as error:
         return _fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
     except KeyboardInterrupt:
-        return _fail("Stopped.", "Run the same command again: it goes on from the ledger.", EXIT_INTERRUPTED, as_json)
+        return _fail("Stopped.", "`allclear status` says what comes next.", EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
         raise
     except OSError as error:

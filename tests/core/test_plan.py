@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery.errors import RefusedError, UsageError
+from recovery.ledger.codec import decode_plan, encode_plan
 from recovery.model import (
     ActionKind,
     Answer,
@@ -494,6 +495,28 @@ def test_a_selection_keeps_what_was_named_under_a_digest_of_its_own(name: str) -
     assert part.digest != plan.digest
     assert is_intact(part)
     assert (part.made_at, part.expires_at) == (plan.made_at, plan.expires_at)
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_a_selection_says_that_it_is_one_also_when_it_is_read_back(name: str) -> None:
+    part = decode_plan(encode_plan(select(a_plan(*MANY), shipped_policy(), **SELECTED[name][0])))
+    assert not part.whole
+    assert is_intact(part) and not is_intact(replace(part, whole=True))
+    assert not select(part, shipped_policy(), most=99).whole
+
+
+def test_a_selection_of_everything_is_the_whole_plan() -> None:
+    plan = a_plan(*MANY)
+    assert select(plan, shipped_policy(), most=99) == plan
+
+
+def test_a_plan_that_was_recorded_before_plans_said_whether_they_are_whole_is_intact() -> None:
+    plan = a_plan(*MANY)
+    older = encode_plan(plan).replace(',"whole":true', "")
+    assert "whole" not in older
+    assert decode_plan(older) == plan and is_intact(decode_plan(older))
+    fields = {k: v for k, v in asdict(replace(plan, digest="")).items() if k != "whole"}
+    assert plan.digest == digest_of(fields)
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recovery.model import Balance, Evidence, Finding, ItemOutcome, Kind, Saw, Slot, Verdict
-from recovery.proof import balance, doubles
+from recovery.plan import select
+from recovery.proof import balance, closing_balance, doubles
 from recovery.testify import CAMPAIGN_STATUS, MARKER
 
-from .makers import a_row, a_slot, said
+from .makers import a_missed_campaign, a_plan, a_row, a_slot, said, shipped_policy
 
 
 def found(slot: Slot, verdict: Verdict = Verdict.DONE) -> Finding:
@@ -60,7 +61,7 @@ def test_a_slot_that_is_not_done_and_has_no_item_is_a_problem(verdict: Verdict) 
 def test_an_item_that_is_still_open_is_a_problem() -> None:
     closing = balance([found(SLOT, Verdict.MISSED)], [a_row(SLOT, OPEN)])
     assert not closing.adds_up
-    assert "recover` again" in closing.problems[0]
+    assert "`allclear status` names the command" in closing.problems[0]
 
 
 @pytest.mark.parametrize("verdict", [v for v in Verdict if v is not Verdict.DONE])
@@ -101,6 +102,48 @@ def test_every_mail_beyond_the_first_is_a_double(copies: int, original: int, too
     assert closing.doubles == too_many
     assert closing.adds_up is (too_many == 0)
     assert any("DOUBLE" in p for p in closing.problems) is (too_many > 0)
+
+
+# ---- a selection -----------------------------------------------------------------------------------------------------
+
+
+def test_a_selection_adds_up_over_its_own_slots_and_names_what_is_left_outside() -> None:
+    mine, missed, fine, skipped, under_way = (a_slot(ref=str(n)) for n in range(5))
+    after = [found(mine), found(missed, Verdict.MISSED), found(fine), found(skipped, Verdict.MISSED), found(under_way)]
+    items = [a_row(mine, CONFIRMED), a_row(skipped, SKIPPED), a_row(under_way, OPEN)]
+    closing = balance(after, items, [mine.key])
+    assert closing == Balance(1, 0, 1, 0, 0, 0, outside=(missed.key, under_way.key))
+    assert closing.adds_up
+
+
+@pytest.mark.parametrize("outcome", [None, OPEN, CONFIRMED])
+def test_a_selected_slot_that_is_not_done_fails_the_selection(outcome: ItemOutcome | None) -> None:
+    rows = [a_row(SLOT, outcome)] if outcome else []
+    closing = balance([found(SLOT, Verdict.MISSED)], rows, [SLOT.key])
+    assert not closing.adds_up and closing.outside == ()
+    assert closing.problems[0].startswith(SLOT.key)
+
+
+def test_a_selected_slot_that_nobody_knows_any_more_fails_the_selection() -> None:
+    assert not balance((), (), [SLOT.key]).adds_up
+
+
+def test_a_double_outside_the_selection_fails_it() -> None:
+    other = a_slot(ref="another")
+    closing = balance([mails(2, 0), found(other)], [a_row(other, CONFIRMED)], [other.key])
+    assert (closing.doubles, closing.adds_up) == (1, False)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_only_a_selection_may_leave_a_slot_to_others(whole: bool) -> None:
+    """What a whole plan should have covered never passes silently."""
+    plan = a_plan(a_missed_campaign("1"), a_missed_campaign("2"))
+    made = plan if whole else select(plan, shipped_policy(), only=("1",))
+    slots = {i.slot.object_ref: i.slot for i in plan.items}
+    after = [found(slots["1"]), found(slots["2"], Verdict.MISSED)]
+    closing = closing_balance(made, after, [a_row(slots["1"], CONFIRMED)])
+    assert closing.adds_up is not whole
+    assert closing.outside == (() if whole else (slots["2"].key,))
 
 
 def test_only_campaigns_can_go_out_twice() -> None:

@@ -153,6 +153,7 @@ def test_a_recovery_names_every_item_s_outcome_and_what_was_done_before_us() -> 
         "doubles": 0,
         "adds_up": True,
         "problems": [],
+        "outside": [],
     }
 
 
