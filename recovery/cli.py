@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -87,12 +88,52 @@ def where_things_stand(
 
 def main() -> None:
     """The `allclear` program."""
+    _prepare_output()
     try:
-        app(standalone_mode=True)
+        if "--json" in sys.argv[1:]:
+            _main_in_json()
+        else:
+            app(standalone_mode=True)
     except BrokenPipeError:
         # The reader of a pipe went away; that is no failure of ours.
-        sys.stderr.close()
+        from recovery.terminal.terminal import throw_output_away
+
+        throw_output_away()
         raise SystemExit(0) from None
+    except OSError as error:  # a page of help on a full disk; the commands' own output is looked after in their run
+        from recovery.terminal.terminal import CANNOT_PRINT, fail, throw_output_away
+
+        throw_output_away()
+        raise SystemExit(fail(f"{CANNOT_PRINT} {error.strerror}.", "", 1, False)) from None
+
+
+def _prepare_output() -> None:
+    """Output never breaks off: a closed stream goes nowhere, and what a terminal cannot show is printed as its code."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+    sys.stdin = sys.stdin or os.fdopen(0)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _main_in_json() -> None:
+    """The program for a script: a command line that is wrong is told as a document too."""
+    try:
+        code = app(standalone_mode=False)
+    except Exception as error:
+        told = getattr(error, "format_message", None)
+        if told is None:
+            raise
+        from recovery.terminal.terminal import fail
+
+        code = fail(told(), "The command's --help has examples.", getattr(error, "exit_code", 2), True)
+    raise SystemExit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

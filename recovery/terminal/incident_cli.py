@@ -272,11 +272,10 @@ def rca(
         causes=tuple(cause),
         temporary_fix=temporary_fix,
         permanent_fix=permanent_fix,
-        follow_ups=tuple(desk.follow_up(a) for a in action),
         summary_for_customers=for_customers,
         causes_for_customers=cause_for_customers,
     )
-    _run(lambda: desk.rca(config, ref, by, facts, final, as_json=as_json), as_json)
+    _run(lambda: desk.rca(config, ref, by, facts, tuple(action), final, as_json=as_json), as_json)
 
 
 @incident_app.command("approve-rca")

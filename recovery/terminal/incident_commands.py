@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -23,11 +23,11 @@ from recovery.desk.sla_report import sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
 from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
 from recovery.desk_wiring import DeskSystems, open_desk_systems
-from recovery.errors import UsageError
+from recovery.errors import RefusedError, UsageError
 from recovery.model import iso
 from recovery.settings import load_settings
 from recovery.terminal.progress import Progress
-from recovery.terminal.terminal import clean, print_json
+from recovery.terminal.terminal import clean, print_json, say
 from recovery.window import parse_moment
 
 View = dict[str, Any]
@@ -75,7 +75,10 @@ async def open_office(config: Path | None, quiet: bool) -> AsyncIterator[tuple[D
 
 async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
     """`allclear incident declare`."""
+    if not said.title.strip():
+        raise UsageError("An incident needs a title.", "Say in one line what is wrong.")
     async with open_office(config, as_json) as (desk, office):
+        check_customers(desk, said.customers)
         now = desk.systems.clock.now()
         incident = await office.declare(
             said.by,
@@ -100,6 +103,15 @@ async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
         return await deliver_and_show(desk, office, incident.ref, as_json)
 
 
+def check_customers(desk: DeskSystems, named: Sequence[str]) -> None:
+    """UsageError for a customer that neither desk.toml nor allclear.toml names, if desk.toml names any."""
+    clients = desk.desk.desk.clients
+    known = sorted({*clients, *(a.name for a in desk.systems.settings.accounts)})
+    strangers = [name for name in named if name not in known]
+    if clients and strangers:
+        raise UsageError(f"There is no customer {strangers[0]!r}.", f"Known customers: {', '.join(known)}.")
+
+
 async def report(config: Path | None, ref: str, by: str, given: Reported, *, as_json: bool) -> int:
     """`allclear incident report` and `link`: one customer's report, without a ticket or with one that exists."""
     async with open_office(config, as_json) as (desk, office):
@@ -118,10 +130,15 @@ async def report(config: Path | None, ref: str, by: str, given: Reported, *, as_
 Decide = Callable[[DeskSystems, Incident, datetime], Sequence[Change]]
 
 
-async def step(config: Path | None, ref: str, decide: Decide, *, as_json: bool) -> int:
-    """Any step that a rule decides: severity, facts, triage, ETA, approval, confirmation, duties."""
+async def step(config: Path | None, ref: str, decide: Decide, *, as_json: bool, recorded: str = "") -> int:
+    """Any step that a rule decides: severity, facts, triage, ETA, approval, confirmation, duties.
+
+    `recorded` is said to a person once it is in the ledger, before the incident is shown.
+    """
     async with open_office(config, as_json) as (desk, office):
         await office.step(ref, lambda i: decide(desk, i, desk.systems.clock.now()))
+        if recorded and not as_json:
+            say([f"Recorded: {recorded}"])
         return await deliver_and_show(desk, office, ref, as_json)
 
 
@@ -131,7 +148,12 @@ async def announce(config: Path | None, ref: str, phase: str, by: str, reason: s
         if phase == "update":
             words = await office.prepare_update(ref, by, reason)
         elif phase in PHASES:
-            words = await office.prepare(ref, by, phase, reason)
+            try:
+                words = await office.prepare(ref, by, phase, reason)
+            except RefusedError as refused:
+                if reason or refused.hint or "needs a reason" not in str(refused):
+                    raise
+                raise RefusedError(str(refused), 'Give --reason "WHY".') from None
         else:
             raise UsageError(f"{phase!r} is no phase.", f"Choose one of {', '.join(PHASES)}, update.")
         if as_json:
@@ -154,8 +176,11 @@ def approving(by: str, digest: str) -> Decide:
     return decide
 
 
-async def rca(config: Path | None, ref: str, by: str, said: RcaFacts, final: bool, *, as_json: bool) -> int:
+async def rca(
+    config: Path | None, ref: str, by: str, said: RcaFacts, actions: Sequence[str], final: bool, *, as_json: bool
+) -> int:
     """`allclear incident rca`: drafts the analysis from the ledger and from what is said."""
+    said = replace(said, follow_ups=tuple(follow_up(text) for text in actions))
     async with open_office(config, as_json) as (desk, office):
         facts = await with_ledger(desk, ref, said)
         draft = await office.draft_rca(ref, by, facts, preliminary=not final)
@@ -274,6 +299,8 @@ async def promises(config: Path | None, days: float, *, as_json: bool) -> int:
             plain = [{k: str(v) if v is not None else None for k, v in asdict(r).items()} for r in rows]
             print_json({"schema": "allclear.sla/1", "rows": plain, "exit_code": 0})
         else:
+            if not rows:
+                print(f"No promise was due in the last {days:g} days.")
             for row in rows:
                 kept = "-" if row.kept is None else f"{row.kept:.0%}"
                 print(

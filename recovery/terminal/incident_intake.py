@@ -20,7 +20,7 @@ from recovery.desk.sla_settings import SEVERITIES
 from recovery.desk_wiring import DeskSystems
 from recovery.errors import UsageError
 from recovery.model import iso
-from recovery.terminal.incident_commands import deliver_and_show, open_office, step
+from recovery.terminal.incident_commands import check_customers, deliver_and_show, open_office, step
 from recovery.terminal.terminal import clean, print_json
 
 
@@ -125,6 +125,8 @@ async def requests(config: Path | None, *, as_json: bool) -> int:
         if as_json:
             print_json({"schema": "allclear.requests/1", "requests": rows, "exit_code": 0})
         else:
+            if not rows:
+                print("Every request is classified.")
             for row in rows:
                 print(clean("  ".join(str(row[k]) for k in ("ref", "account", "mailbox", "subject", "reading"))))
         return 0
@@ -164,7 +166,7 @@ async def acknowledge(config: Path | None, ref: str, by: str, *, as_json: bool) 
             raise UsageError(f'"{by}" has no role at this desk.', "Sign with the name that desk.toml lists.")
         return [rules.acknowledge_page(incident, by, now, "said at the terminal")]
 
-    return await step(config, ref, decide, as_json=as_json)
+    return await step(config, ref, decide, as_json=as_json, recorded=f"{by} has the page of {ref}.")
 
 
 async def pause(config: Path | None, ref: str, by: str, state: str, report: str, end: bool, *, as_json: bool) -> int:
@@ -189,6 +191,7 @@ async def engage(config: Path | None, ref: str, by: str, said: Engaged, *, as_js
             scope = said.scope or incident.scope
             if scope not in ("subset", "entire"):
                 raise UsageError(f"{scope!r} is no scope.", "Choose subset or entire.")
+            check_customers(desk, said.customers)
             changes.append(rules.change_scope(desk.desk, incident, by, now, cast("Scope", scope), said.customers))
         if said.role and said.person:
             changes.append(rules.assign_role(desk.desk, by, now, said.role, said.person))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 CLEAR_LINE = "\r\x1b[K"
 PIPE_WIDTH = 80
+CANNOT_PRINT = "What it says cannot be written where it should go:"
 _LABEL = re.compile(r"^ *\S.*? {2,}(?=\S)")
 WIDEST_LABEL = 30
 
@@ -28,20 +29,49 @@ WIDEST_LABEL = 30
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
     """The command's exit code. No traceback reaches a person; `ALLCLEAR_DEBUG=1` shows one."""
     try:
-        return asyncio.run(command())
+        code = asyncio.run(command())
+        sys.stdout.flush()  # here, where what cannot be written still becomes a sentence
     except AllclearError as error:
-        return _fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
+        return fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
     except KeyboardInterrupt:
-        return _fail("Stopped.", "`allclear status` says what comes next.", EXIT_INTERRUPTED, as_json)
+        return fail("Stopped.", "`allclear status` says what comes next.", EXIT_INTERRUPTED, as_json)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "", 1, as_json)
+        what = f"{error.strerror or error}: {error.filename or ''}".rstrip(": ")
+        if _writable():
+            return fail(what, "", 1, as_json)
+        return fail(f"{CANNOT_PRINT} {what}.", "", 1, as_json=False)
     except Exception as error:  # the last place before a person: a sentence instead of a traceback
         if os.environ.get("ALLCLEAR_DEBUG"):
             raise
         what = f"Internal error: {type(error).__name__}: {error}"
-        return _fail(what, "Nothing more was sent. Run it with ALLCLEAR_DEBUG=1 and report what it shows.", 1, as_json)
+        return fail(what, "Nothing more was sent. Run it with ALLCLEAR_DEBUG=1 and report what it shows.", 1, as_json)
+    return code
+
+
+def _writable() -> bool:
+    """Whether what was printed so far can be written; if not, it is thrown away, so that the end does not fail too."""
+    return _printed(sys.stdout.flush)
+
+
+def _printed(show: Callable[[], None]) -> bool:
+    try:
+        show()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        throw_output_away()
+        return False
+    return True
+
+
+def throw_output_away() -> None:
+    """From now on stdout goes nowhere: its reader is gone, or its disk is full."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def _what_to_do(error: AllclearError) -> str:
@@ -51,15 +81,16 @@ def _what_to_do(error: AllclearError) -> str:
     return "The command's --help has examples." if isinstance(error, UsageError) else ""
 
 
-def _fail(message: str, hint: str, exit_code: int, as_json: bool) -> int:
+def fail(message: str, hint: str, exit_code: int, as_json: bool) -> int:
+    """Tells a person, or a script, what went wrong; the exit code."""
     if as_json:
         from recovery.views import error_view
 
-        print_json(error_view(message, hint, exit_code))
-    else:
-        complain(f"allclear: {clean(message)}")
-        if hint:
-            print(f"  {clean(hint)}", file=sys.stderr)
+        if _printed(lambda: print_json(error_view(message, hint, exit_code))):
+            return exit_code
+    width = width_of(sys.stderr) if sys.stderr.isatty() else 0
+    lines = [f"allclear: {clean(message)}", *([f"  {clean(hint)}"] if hint else [])]
+    complain("\n".join(piece for line in lines for piece in wrapped(line, width)))
     return exit_code
 
 
