@@ -166,7 +166,7 @@ class Run:
             clock=s.clock,
             tell=s.tell,
             consent=agreed,
-            run_ref=uuid.uuid4().hex,
+            run_ref=self.plan.digest,  # the caps of a run hold for all its workers, and for all its starts
             switched_off=s.switched_off,
             stop=self.stop,
             alarm=self.alarm,

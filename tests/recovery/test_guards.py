@@ -263,6 +263,14 @@ async def test_a_cap_lets_so_many_go_and_holds_the_rest(tmp_path, limit, sent):
         assert await n.oracle() == []
 
 
+async def test_starting_the_same_plan_again_does_not_lift_the_cap_of_a_run(tmp_path):
+    async with night(tmp_path, stage(three), limits={"releases_per_run": 2}) as n:
+        done = await n.recover()
+        async with n.open() as systems:
+            await n.run(systems, done.plan)
+        assert n.sent() == 700
+
+
 async def test_what_reaches_people_leaves_in_waves(tmp_path):
     async with night(tmp_path, stage(three), limits={"waves": "[1, 5, 25]", "wave_bake_seconds": 0.01}) as n:
         assert [i.wave for i in (await n.plan()).items] == [1, 2, 2]
