@@ -170,7 +170,8 @@ def _check_caps(work: Work, row: Record, caps: Caps) -> None:
 def _refuse_above(what: str, wanted: int, cap: int | None) -> None:
     if cap is not None and wanted > cap:
         raise RefusedError(
-            f"the cap on {what} is {cap}, this would make {wanted}", "raise the cap in the policy, wait, or plan the rest anew"
+            f"the cap on {what} is {cap}, this would make {wanted}",
+            "raise the cap in the policy, wait, or plan the rest anew",
         )
 
 
