@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from recovery.desk import rca, tasks
+from recovery.desk import rca, rules, tasks
 from recovery.desk.clocks import RCA, clocks_for
 from recovery.desk.sla import due_at, read
 from recovery.desk.sla_report import sla_report
@@ -166,3 +166,29 @@ def test_the_report_counts_kept_and_broken_promises_per_severity_and_client(desk
     assert found[("P3", "City Opera", "acknowledgement")] == (0, 0, 1, None)
     assert next(r.not_agreed for r in rows if r.severity == "P3" and r.promise == RCA) == 1
     assert not sla_report(desk, [play.incident], START + timedelta(days=1), START + timedelta(days=2), late)
+
+
+@pytest.mark.requirement("R002.14", "R003.11", "R003.20")
+def test_the_report_names_what_took_longest_to_triage_to_answer_and_to_tell_customers(desk):
+    """What is not over yet has no time; an incident noticed outside of the days that are asked for is left out."""
+    quick, slow, still = (stage.Play(desk) for _ in range(3))
+    for play, minutes in ((quick, 4), (slow, 12)):
+        play.declare()
+        play.report("r1")
+        play.deliver()
+        play.wait(minutes=minutes)
+        play.add(*rules.triage(desk, "support.lead", play.now, "outage", "organisation"))
+        play.add(rules.acknowledge_page(play.incident, "engineer.on.call", play.now, "by phone"))
+        play.confirm()
+        play.wait(minutes=1)
+        play.announce("resolved", reason="fixed at once")
+        play.deliver()
+    still.declare()
+    incidents = [quick.incident, slow.incident, still.incident]
+    rows = sla_report(desk, incidents, START - timedelta(days=1), START + timedelta(days=1), slow.now)
+    assert [(r.severity, r.promise, r.total, r.longest, r.kept) for r in rows if r.target == "measured"] == [
+        ("P1", "all-clear told", 2, timedelta(minutes=1), None),
+        ("P1", "page answered", 2, timedelta(minutes=12), None),
+        ("P1", "time to triage", 2, timedelta(minutes=12), None),
+    ]
+    assert not sla_report(desk, incidents, START + timedelta(hours=1), START + timedelta(days=1), slow.now)
