@@ -134,8 +134,8 @@ def runs_of(
 
 def _is_near(moment: datetime, due: datetime, *neighbours: datetime | None) -> bool:
     """Whether the moment is the due time within the tolerance; one in the middle belongs to the earlier of two."""
-    others = [(abs(moment - d), d) for d in neighbours if d is not None]
-    return abs(moment - due) < TOLERANCE and (abs(moment - due), due) <= min(others, default=(TOLERANCE, due))
+    off = abs(moment - due)
+    return off < TOLERANCE and all((off, due) <= (abs(moment - d), d) for d in neighbours if d is not None)
 
 
 def _in_its_time(moment: datetime, due: datetime, next_due: datetime | None) -> bool:
