@@ -214,13 +214,16 @@ def _job_running(said: Said) -> Ruling | None:
     both = said.by[ACTIVITY_LOG], said.by[CONSOLE]
     running = [t for t in both if t.saw is Saw.RUNNING]
     worked = [t for t in both if t.saw is Saw.WORKED]
-    if not running or any(t.facts.get("by_hand") for t in worked):
+    gap = said.saw(TESSITURA_LIST) is Saw.GAP  # a sync that lost a difference is not done, whatever succeeded
+    if not running or (not gap and any(t.facts.get("by_hand") for t in worked)):
         return None
     since = _running_since(running)
     if since is None:
         # It may be any run of the definition, so a slot whose own run succeeded stays done.
+        if worked and not gap:
+            return None
         words = f"In progress, and nothing tells since when: {running[0].detail}."
-        return None if worked else Ruling(Verdict.UNCERTAIN, "in_progress", words)
+        return Ruling(Verdict.UNCERTAIN, "in_progress", words)
     age = (said.now - since).total_seconds()
     if age > said.waits.running_limit:
         return Ruling(

@@ -41,7 +41,13 @@ def test_a_gap_is_not_judged_while_something_runs_that_a_person_started() -> Non
     """A success by hand settles the slot; a run beside it may still change who carries the tag."""
     by_hand = said(ACTIVITY_LOG, Saw.WORKED, {"run": "1", "by_hand": True})
     finding = verdict_of(by_hand, said(CONSOLE, Saw.RUNNING, {"run": "2"}), said(TESSITURA_LIST, Saw.GAP))
-    assert finding.code != "sync_gap"
+    assert (finding.verdict, finding.code) == (Verdict.UNCERTAIN, "in_progress")
+
+
+def test_a_gap_is_never_called_done_while_a_run_is_under_way_since_nobody_knows_when() -> None:
+    finding = three(Saw.WORKED, Saw.RUNNING, Saw.GAP)
+    assert (finding.verdict, finding.code) == (Verdict.UNCERTAIN, "in_progress")
+    assert three(Saw.WORKED, Saw.RUNNING, Saw.WORKED).verdict is Verdict.DONE
 
 
 @pytest.mark.parametrize(
