@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.desk import log, notice, rules
@@ -120,10 +120,10 @@ class IncidentOffice:
 
     async def incidents(self, since: timedelta | None = None) -> tuple[Incident, ...]:
         """Every incident of the ledger, newest first; `since` leaves out those that have been quiet for longer."""
-        names = await self.outbox.runner.ledger.streams("incident/")
+        start = None if since is None else self.clock.now() - since
+        names = await self.outbox.runner.ledger.streams(stream_of(""), start)
         loaded = [await log.find(self._journal, n.removeprefix(stream_of(""))) for n in names]
-        found = [i for i in loaded if i is not None and (since is None or self._fresh(i, since))]
-        return tuple(sorted(found, key=lambda i: i.declared_at, reverse=True))
+        return tuple(sorted((i for i in loaded if i is not None), key=lambda i: i.declared_at, reverse=True))
 
     async def round(self, since: timedelta = QUIET) -> Round:
         """Readings, clocks, expiries, overdue updates and the outbox of every incident, once; for a schedule."""
@@ -168,10 +168,6 @@ class IncidentOffice:
             await ledger.confirm(row.key, proof, said)
         elif choice == IT_DID_NOT and freed.state is ActionState.UNKNOWN:
             await ledger.absent(row.key, said, proof, by=by)
-
-    def _fresh(self, incident: Incident, since: timedelta) -> bool:
-        last: datetime = incident.timeline[-1].at if incident.timeline else incident.declared_at
-        return self.clock.now() - last <= since
 
     @property
     def _journal(self) -> Journal:

@@ -28,7 +28,7 @@ async def desk_view(settings: Settings, ledger: Ledger, now: datetime) -> View:
     Cheap without incidents: the desk's settings are read only when there is one. A desk whose settings are wrong is
     said in `problem`; it does not keep anybody from the rest.
     """
-    names = await ledger.streams("incident/")
+    names = await ledger.streams("incident/", now - QUIET)
     taken_in = await ledger.streams("intake")
     empty: View = {"incidents": [], "requests": [], "problem": ""}
     if not names and not taken_in:
@@ -53,7 +53,7 @@ async def _incident(desk: DeskSettings, ledger: Journal, stream: str, now: datet
     from recovery.desk.sla import read
 
     incident = await log.find(ledger, stream.removeprefix("incident/"))
-    if incident is None or now - incident.timeline[-1].at > QUIET:
+    if incident is None:
         return None
     readings = [(clock, read(clock, now)) for clock in clocks_for(desk, incident)]
     counting = sorted((_clock(c, r) for c, r in readings if r.state in COUNTING), key=lambda c: c["due_at"] or "~")

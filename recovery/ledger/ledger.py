@@ -358,9 +358,9 @@ class Ledger(Session):
         """The stream's events in order."""
         return await self._read(records.stream, name)
 
-    async def streams(self, prefix: str) -> tuple[str, ...]:
-        """Names of streams that start so, sorted."""
-        return await self._read(records.streams, prefix)
+    async def streams(self, prefix: str, since: datetime | None = None) -> tuple[str, ...]:
+        """Names of streams that start so, sorted; `since` leaves out those whose last event is older."""
+        return await self._read(records.streams, prefix, since)
 
     # ---- safety -----------------------------------------------------------------------------------------------------
 

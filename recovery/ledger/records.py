@@ -207,14 +207,21 @@ def stream(connection: Connection, name: str) -> tuple[StreamEvent, ...]:
     )
 
 
-def streams(connection: Connection, prefix: str) -> tuple[str, ...]:
-    """Names that start so, sorted; on SQLite only their own part of the primary key is read."""
+def streams(connection: Connection, prefix: str, since: datetime | None = None) -> tuple[str, ...]:
+    """Names that start so, sorted, and whose last event is not from before `since`.
+
+    On SQLite only their own part of the primary key is read.
+    """
     name: ColumnElement[str] = stream_event.c.stream
     if connection.dialect.name == "postgresql":
         name = name.collate("C")  # by code points, as SQLite compares: a language's order scatters what starts alike
     start = storable(prefix)
     begin_so = (name >= start) & (name < start + LAST_LETTER)
     query = select(stream_event.c.stream).where(stream_event.c.seq == 1, begin_so)
+    if since is not None:
+        of = stream_event.alias()
+        its_last = select(of.c.at).where(of.c.stream == stream_event.c.stream).order_by(of.c.seq.desc()).limit(1)
+        query = query.where(its_last.scalar_subquery() >= to_micros(since))
     return tuple(sorted(connection.execute(query).scalars()))
 
 

@@ -101,3 +101,19 @@ async def test_nothing_joins_an_incident_that_was_forgotten_open_a_month_ago(
         later = IncomingMail("new@acme", clock.at, "ann@acme.example", (P1_ADDRESS,), "Down again", "")
         await intake.take_mails([later])
         assert [i.title for i in await intake.office.incidents()] == ["Down again", "Down 0"]
+
+
+async def test_an_incident_that_has_been_over_for_a_month_is_not_read_by_a_round(
+    tmp_path: Path, desk: DeskSettings, read: Counter[str]
+) -> None:
+    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
+        clock = StillClock()
+        intake = intake_of(ledger, desk, clock)
+        await intake.take_mails(mails(1))
+        clock.at += timedelta(days=31)
+        await intake.take_mails([IncomingMail("new@acme", clock.at, "ann@acme.example", (P1_ADDRESS,), "Again", "")])
+        new, old = await intake.office.incidents()
+        read.clear()
+        done = await intake.office.round()
+        assert list(done.told) == [new.ref]
+        assert read[f"incident/{old.ref}"] == 0 < read[f"incident/{new.ref}"]

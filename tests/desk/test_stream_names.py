@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,14 @@ async def test_the_streams_of_a_prefix_are_those_whose_names_start_so_in_the_ord
         await ledger.append(name, "opened", "Ana", START, {})
         await ledger.append(name, "closed", "Ana", START, {})
     assert await ledger.streams(prefix) == tuple(sorted(n for n in NAMES if n.startswith(prefix)))
+
+
+async def test_streams_are_left_out_when_their_last_event_is_older_than_asked_for(ledger: Ledger) -> None:
+    for name, days in (("incident/old", (0, 1)), ("incident/woken", (0, 40)), ("incident/new", (40,))):
+        for day in days:
+            await ledger.append(name, "moved", "Ana", START + timedelta(days=day), {})
+    assert await ledger.streams("incident/", START + timedelta(days=40)) == ("incident/new", "incident/woken")
+    assert await ledger.streams("incident/", START + timedelta(days=41)) == ()
 
 
 async def test_only_the_part_of_the_primary_key_that_starts_so_is_searched(tmp_path: Path) -> None:
