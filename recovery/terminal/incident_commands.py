@@ -19,7 +19,7 @@ from recovery.desk.perform import Told
 from recovery.desk.rca import FollowUp, RcaFacts
 from recovery.desk.round import desk_round
 from recovery.desk.settings import PHASES, Scope
-from recovery.desk.sla_report import sla_report
+from recovery.desk.sla_report import MEASURED, sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
 from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
 from recovery.desk_wiring import DeskSystems, open_desk_systems
@@ -303,11 +303,10 @@ async def promises(config: Path | None, days: float, *, as_json: bool) -> int:
                 print(f"No promise was due in the last {days:g} days.")
             for row in rows:
                 kept = "-" if row.kept is None else f"{row.kept:.0%}"
-                print(
-                    clean(
-                        f"{row.severity:<16} {row.client:<16} {row.promise:<16} {row.met}/{row.total} met, {kept} kept"
-                    )
-                )
+                said = f"{row.met}/{row.total} met, {kept} kept"
+                if row.target == MEASURED:
+                    said = f"{row.total} measured, longest {row.longest}"
+                print(clean(f"{row.severity:<16} {row.client:<16} {row.promise:<16} {said}"))
         return 0
 
 

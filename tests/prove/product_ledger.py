@@ -97,6 +97,16 @@ class Disk:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class Locks:
+    """Who lives, as the schedule knows it, in the place of locks that the kernel keeps."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk = disk
+
+    def holds_lock(self, owner: str) -> bool:
+        return owner not in self.disk.dead
+
+
 class ProductLedger(Ledger):
     """One process's ledger in a schedule."""
 
@@ -112,6 +122,7 @@ class ProductLedger(Ledger):
         self.disk, self.strike, self.passed = disk, strike, passed
         self._state_dir = disk.folder
         self._site = Site(owner, disk.dead.__contains__, lambda: "", lambda: START.timestamp() + time(), monotonic)
+        self._workers = Locks(disk)  # type: ignore[assignment]
         self._quarantine = opening.Quarantine()
         self._intents = IntentsLog(disk.folder / "intents.log")
         self._pending: list[Intent] = []
