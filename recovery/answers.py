@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 DROP = "drop"
+KEYS_SHOWN = 6
 DROPPED_WITH_ITS_ITEM = frozenset({ActionState.PLANNED, ActionState.REJECTED, ActionState.HELD})
 
 
@@ -30,10 +32,21 @@ async def find_item(ledger: Ledger, name: str) -> ItemRow:
     if row is not None:
         return row
     found = await ledger.items(object_ref=name)
-    if len(found) != 1:
-        what = "no item" if not found else f"{len(found)} items"
-        raise UsageError(f"{name!r} names {what}.", "`allclear hold` and `allclear status` show the keys.")
-    return found[0]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"{name!r} names {len(found)} items.", f"Give the key of one of them: {_keys(found)}.")
+    waiting = await ledger.items(outcome=ItemOutcome.HELD)
+    like = [r for r in waiting if name.strip() and (name in r.slot_key or name.lower() in r.name.lower())] or waiting
+    raise UsageError(
+        f"{name!r} names no item.",
+        f"What is held: {_keys(like)}." if like else "Items are known once a run has taken them up; nothing is held.",
+    )
+
+
+def _keys(rows: Sequence[ItemRow]) -> str:
+    more = f" and {len(rows) - KEYS_SHOWN} more" if len(rows) > KEYS_SHOWN else ""
+    return ", ".join(f'"{r.slot_key}"' for r in rows[:KEYS_SHOWN]) + more
 
 
 async def give(ledger: Ledger, clock: Clock, name: str, choice: str, by: str, reason: str) -> str:

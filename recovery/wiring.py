@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from integrations.replies import CapabilityManifest
 from integrations.shared_rate import SharedBuckets
 from integrations.slack import SlackClient
 from integrations.tessitura import TessituraClient
-from recovery.errors import ConfigError, RefusedError, UsageError
+from recovery.errors import ConfigError, LedgerUnavailable, RefusedError, UsageError
 from recovery.ledger.ledger import Ledger
 from recovery.manifests import LIMITER_FIRST, LIST_LAG, ONE_SHOT_RELEASE, READ_BY_ID, Proofs, load_proofs
 from recovery.model import System
@@ -172,7 +173,16 @@ async def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
     clock = SystemClock(checked_offset(settings))
     kill_file = settings.path(settings.kill_file)
     people = load_policy(settings).people
-    return await Ledger.open(url, state_dir, kill_file=kill_file, read_only=read_only, clock=clock, people=people)
+    try:
+        return await Ledger.open(url, state_dir, kill_file=kill_file, read_only=read_only, clock=clock, people=people)
+    except LedgerUnavailable as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR):
+            raise LedgerUnavailable(
+                f"ledger.state_dir: {state_dir} is no folder that can be written: {cause.strerror}.",
+                "Correct ledger.state_dir in allclear.toml, or the folder's owner.",
+            ) from error
+        raise
 
 
 def kill_switch(settings: Settings) -> Callable[[], str]:

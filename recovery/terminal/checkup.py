@@ -5,41 +5,86 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from recovery.errors import AllclearError, UsageError
 from recovery.ports import BridgeCapabilities
-from recovery.settings import SecretAt, Settings, load_settings
+from recovery.settings import SecretAt, Settings, load_settings, reveal
 from recovery.terminal.command_input import os_user
 from recovery.terminal.desk_checkup import desk_answers
 from recovery.terminal.terminal import clean, print_json
-from recovery.wiring import Systems, open_probes, open_systems
+from recovery.wiring import Systems, kill_switch, open_ledger, open_probes, open_systems
 
 View = dict[str, Any]
 
 
 async def check_up(settings: Settings, names: tuple[str, ...]) -> View:
-    """`allclear.doctor/1`: one row a check; exit code 1 when one of them fails."""
+    """`allclear.doctor/1`: one row a check; exit code 1 when one of them fails. No failed check hides another one."""
     strangers = [n for n in names if n not in {a.name for a in settings.accounts}]
     if strangers:
         raise UsageError(f"There is no account {strangers[0]!r}.", "The accounts stand in allclear.toml.")
-    rows: list[View] = []
-    async with open_systems(settings, names=names) as systems:
-        rows.append(_row("ledger", "", True, f"open, {'QUARANTINED' if systems.ledger.quarantined else 'sound'}"))
-        problems = await systems.ledger.verify()
-        rows.append(_row("record", "", not problems, "; ".join(problems[:3]) or "whole"))
-        rows += await asyncio.gather(*(_ask(name, account, ask) for name, account, ask in _questions(systems)))
-        rows += [_row("secret", account, True, f"{what} from {at.place}") for account, what, at in _secrets(settings)]
-        why = systems.switched_off() or await systems.ledger.killed()
-        rows.append(_row("kill switch", "", not why, why or "off"))
+    secrets = [_secret(settings, *place) for place in _secrets(settings)]
+    rows = [*await _ledger(settings), *await _remotes(settings, names, secrets), *secrets, await _kill_switch(settings)]
     rows += [_row(name, "", ok, said) for name, ok, said in await desk_answers(settings)]
     bad = [r for r in rows if not r["ok"]]
     return {"schema": "allclear.doctor/1", "checks": rows, "exit_code": 1 if bad else 0}
 
 
+def _secret(settings: Settings, account: str, what: str, at: SecretAt) -> View:
+    field = f"accounts.{account}.{what}" if account else what
+    try:
+        reveal(at, settings, field.replace(" ", "_"))
+    except AllclearError as error:
+        return _row("secret", account, False, _told(error))
+    return _row("secret", account, True, f"{what} from {at.place}")
+
+
+async def _ledger(settings: Settings) -> list[View]:
+    try:
+        ledger = await open_ledger(settings)
+    except AllclearError as error:
+        return [_row("ledger", "", False, _told(error))]
+    try:
+        problems = await ledger.verify()
+        trusted = "QUARANTINED" if ledger.quarantined else "sound"
+        return [
+            _row("ledger", "", True, f"open, {trusted}"),
+            _row("record", "", not problems, "; ".join(problems[:3]) or "whole"),
+        ]
+    finally:
+        await ledger.close()
+
+
+async def _kill_switch(settings: Settings) -> View:
+    why = kill_switch(settings)()
+    with suppress(AllclearError):  # a ledger that cannot be opened has a row of its own
+        ledger = await open_ledger(settings)
+        try:
+            why = why or await ledger.killed()
+        finally:
+            await ledger.close()
+    return _row("kill switch", "", not why, why or "off")
+
+
+async def _remotes(settings: Settings, names: tuple[str, ...], secrets: list[View]) -> list[View]:
+    """What each remote answers, as far as its secret could be read: an account without one is not asked."""
+    mute = {r["account"] for r in secrets if not r["ok"]}
+    asked = tuple(a.name for a in settings.accounts if (not names or a.name in names) and a.name not in mute)
+    try:
+        async with open_systems(settings, names=asked or ("",)) as systems:
+            return list(await asyncio.gather(*(_ask(name, account, ask) for name, account, ask in _questions(systems))))
+    except AllclearError as error:
+        return [_row("remotes", "", False, f"not asked: {_told(error)}")]
+
+
+def _told(error: AllclearError) -> str:
+    return f"{error} To do: {error.hint}" if error.hint else str(error)
+
+
 def _secrets(settings: Settings) -> list[tuple[str, str, SecretAt]]:
-    """Where each secret is; all of them were read when the systems were opened."""
+    """Where each secret is: the account or "", what it is, its place."""
     rows = [("", "marker key", settings.marker_key)]
     for account in settings.accounts:
         rows.append((account.name, "pro2 token", account.pro2.token))
@@ -135,8 +180,11 @@ def _row(name: str, account: str, ok: bool, detail: str) -> View:
 
 
 def checkup_lines(view: View) -> list[str]:
-    """The view for people."""
+    """The view for people; the last line says what is not well."""
+    rows = view["checks"]
+    bad = [f"{r['check']} {r['account']}".rstrip() for r in rows if not r["ok"]]
+    last = f"{len(bad)} of {len(rows)} not well: {', '.join(dict.fromkeys(bad))}." if bad else f"All {len(rows)} well."
     return [
-        clean(f"{'ok  ' if r['ok'] else 'FAIL'} {r['check']:<12} {r['account']:<12} {r['detail']}")
-        for r in view["checks"]
+        *(f"{'ok  ' if r['ok'] else 'FAIL'} {r['check']:<12} {r['account']:<12} {r['detail']}" for r in rows),
+        last,
     ]

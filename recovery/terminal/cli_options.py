@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, Optional
@@ -84,6 +85,14 @@ def with_common_options(function: Callable[..., None]) -> Callable[..., None]:
     called.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *added])  # type: ignore[attr-defined] # what Typer reads
     called.__annotations__ = {n: p.annotation for n, p in called.__signature__.parameters.items()}  # type: ignore[attr-defined] # set above
     return called
+
+
+def whole_number(text: str) -> int:
+    """A number as people write it, `18250` or `18,250`."""
+    try:
+        return int(re.sub(r"(?<=\d),(?=\d{3}(?:,|$))", "", text.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no whole number.") from None
 
 
 def run_to_exit(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool = False) -> NoReturn:

@@ -27,6 +27,7 @@ from recovery.terminal.cli_options import (
     Wave,
     Without,
     run_to_exit,
+    whole_number,
 )
 
 
@@ -89,7 +90,15 @@ def plan(
 def approve(
     digest: Annotated[str, typer.Argument(help="The plan's digest (six letters or more).")],
     by: By,
-    recipients: Annotated[int, typer.Option("--recipients", help="How many people the plan reaches, as you read it.")],
+    recipients: Annotated[
+        int,
+        typer.Option(
+            "--recipients",
+            parser=whole_number,
+            metavar="NUMBER",
+            help="How many people the plan reaches, as you read it.",
+        ),
+    ],
     accept_caveat: Annotated[bool, typer.Option("--accept-caveat", help="I have read the vendor's caveat.")] = False,
     item: Annotated[
         list[str], typer.Option("--item", help="Approve only this item (its key); may be repeated.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ class Where:
         if self.last and (self.start or self.end):
             raise UsageError("--last stands instead of --start and --end.", "Give one or the other.")
         if self.last:
-            started_at, ended_at = now - parse_span(self.last), now
+            started_at, ended_at = now - _some(self.last), now
         elif self.start and self.end:
             started_at, ended_at = parse_moment(self.start, now), parse_moment(self.end, now)
         else:
@@ -71,6 +72,13 @@ class Where:
             most_hours=systems.policy.limits.window_hours,
             incident=self.incident,
         )
+
+
+def _some(span: str) -> timedelta:
+    length = parse_span(span)
+    if not length:
+        raise UsageError(f"--last {span} is no time at all.", "Write for example --last 6h.")
+    return length
 
 
 @dataclass(frozen=True, slots=True)
