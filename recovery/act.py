@@ -310,7 +310,8 @@ class Runner:
 
     async def _hold(self, effect: Effect, text: str, *, unknown: bool = False) -> NoReturn:
         choices = ("wait", "drop", IT_HAPPENED, IT_DID_NOT) if unknown else ("wait", "drop", IT_DID_NOT)
-        question = Question(f"{effect.request}: {text} What is true?", "wait", choices)
+        said = text if text.endswith((".", "?", "!")) else f"{text}."
+        question = Question(f"{effect.request}: {said} What is true?", "wait", choices)
         await self.ledger.hold(effect.spec.key, question)
         raise Ended(ItemOutcome.HELD, question.text, question)
 

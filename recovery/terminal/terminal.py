@@ -24,6 +24,7 @@ PIPE_WIDTH = 80
 CANNOT_PRINT = "What it says cannot be written where it should go:"
 _LABEL = re.compile(r"^ *\S.*? {2,}(?=\S)")
 WIDEST_LABEL = 30
+UNBROKEN = "\x00"
 
 
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
@@ -123,9 +124,16 @@ def say(lines: Iterable[str]) -> None:
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """The line in pieces of `width` columns (0: as it is), later ones under the first one's text, behind its label."""
+    """The line in pieces of `width` columns (0: as it is), later ones under the first one's text, behind its label.
+
+    A command stays one that can be copied: each of its lines but the last ends with a backslash.
+    """
     if not width or len(line) <= width:
         return [line]
+    if line.startswith("  allclear "):
+        whole = re.sub('"[^"]*"', lambda quoted: quoted[0].replace(" ", UNBROKEN), line)
+        pieces = textwrap.wrap(whole, width - 2, subsequent_indent="    ", break_on_hyphens=False)
+        return [piece.replace(UNBROKEN, " ") for piece in (*(f"{p} \\" for p in pieces[:-1]), pieces[-1])]
     label = _LABEL.match(line)
     hang = label.end() if label and label.end() <= WIDEST_LABEL else len(line) - len(line.lstrip()) + 2
     return textwrap.wrap(line, width, subsequent_indent=" " * hang, break_on_hyphens=False, replace_whitespace=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import getpass
 import re
+import shlex
+import subprocess
 from datetime import timedelta
 
 import pytest
 
 from recovery.errors import UsageError
 from recovery.terminal.command_input import os_user
+from recovery.terminal.terminal import wrapped
 from sandbox import scenario_campaigns as mail
 from tests.cli.program import allclear, served, window
 from tests.cli.test_interactive import Terminal
@@ -158,3 +161,18 @@ def test_a_question_that_is_not_answered_leaves_the_command_that_approves_the_ke
 def test_a_name_with_control_codes_does_not_steer_the_terminal(n):
     ran = approved(n, planned(n), "Dana\nReyes\x1b[31m")
     assert "\x1b" not in ran.out and "Dana\\u000aReyes\\u001b[31m approves" in ran.out
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_a_command_that_is_wider_than_the_terminal_can_still_be_copied(width):
+    command = '  allclear approve 3f2a9c01 --by "ANOTHER PERSON" --recipients 1823550 --accept-caveat --reason "so be"'
+    pieces = wrapped(command, width)
+    assert len(pieces) > 1 and max(map(len, pieces)) <= width
+    assert shlex.split("\n".join(pieces).replace("\\\n", " ")) == shlex.split(command)
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(pieces).replace("allclear", "printf '%s|'")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split("|")[:-1] == shlex.split(command)[1:]
