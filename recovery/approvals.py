@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from recovery.errors import RefusedError
+from recovery.errors import RefusedError, UsageError
 from recovery.model import Approval, Harm, Plan, PlanItem, Remedy
 from recovery.policy import People, Policy, person
 
@@ -50,6 +50,24 @@ def others_needed(items: Sequence[PlanItem], policy: Policy) -> bool:
     """Whether who starts the run may not be the only approver: above the policy's threshold, or when it is unknown."""
     unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in items)
     return unknown or reach_of(items) > policy.limits.two_people_above
+
+
+def reach_words(plan: Plan) -> str:
+    """Whom the plan reaches, as the beginning of a sentence."""
+    unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in plan.items)
+    return f"The plan reaches {plan.reach:,} recipients{' and others that could not be counted' if unknown else ''}"
+
+
+def refuse_unnamed(plan: Plan, by: str, policy: Policy, hint: str) -> None:
+    """UsageError for a run whose starter is not stated although somebody else must have approved the plan.
+
+    The name of the login is no such statement: one person with two names would be two people.
+    """
+    if not by.strip() and others_needed(acting(plan), policy):
+        raise UsageError(
+            f"{reach_words(plan)}, so who starts the run may not be the only one who approved it, and must be named.",
+            hint,
+        )
 
 
 def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: datetime, starter: str) -> Consent:

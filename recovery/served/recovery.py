@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recovery.answers import give
-from recovery.approvals import acting
+from recovery.approvals import acting, refuse_unnamed
 from recovery.audit import AccountAudit, AuditResult
 from recovery.errors import UsageError
 from recovery.model import Approval, Finding, OutageWindow, Plan, iso
@@ -156,6 +156,7 @@ async def run_recorded_plan(form: WindowForm, how: RecoverForm, tell: Tell = sil
         ended = await _ended(systems, made)
         if ended is not None:
             return ended
+        refuse_unnamed(made, how.started_by, systems.policy, "Fill in `started_by` in the form.")
         done = await Run(systems, made, _starter(how)).recover()
         actions = {r.slot_key: await systems.ledger.actions(r.slot_key) for r in done.items}
         view = recover_view(done, actions, iso(systems.clock.now()))

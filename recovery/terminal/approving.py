@@ -12,6 +12,7 @@ from recovery.approvals import (
     consent,
     others_needed,
     reach_of,
+    reach_words,
     unattended,
 )
 from recovery.errors import RefusedError, UsageError
@@ -87,23 +88,6 @@ async def recorded(systems: Systems, digest: str) -> Plan:
     return made
 
 
-def refuse_unnamed(systems: Systems, made: Plan, by: str) -> None:
-    """UsageError for a run whose starter is not stated although somebody else must have approved the plan.
-
-    The name of the login is no such statement: one person with two names would be two people.
-    """
-    if not by.strip() and others_needed(acting(made), systems.policy):
-        raise UsageError(
-            f"{_reach(made)}, so who starts the run may not be the only one who approved it, and must be named.",
-            f"Give --by: `{recover_line(made.digest)}`.",
-        )
-
-
-def _reach(made: Plan) -> str:
-    unknown = any(i.audience is None and i.caveat for i in made.items)
-    return f"The plan reaches {made.reach:,} recipients{' and others that could not be counted' if unknown else ''}"
-
-
 async def missing_approval(systems: Systems, made: Plan, starter: str) -> str:
     """What a plan that no run has taken up still lacks before anything of it may act; "" when it may go on."""
     now = systems.clock.now()
@@ -156,10 +140,10 @@ async def ask_for_approval(systems: Systems, made: Plan, starter: str) -> str:
     for caveat in sorted({i.caveat for i in made.items if i.caveat}):
         say(["", f"Caveat: {caveat}"])
     if approvers_needed(acting(made), systems.policy) > 1:
-        say(["", f"{_reach(made)}, so two different people must approve it; you are the first."])
+        say(["", f"{reach_words(made)}, so two different people must approve it; you are the first."])
     elif others_needed(acting(made), systems.policy):
         who = f"{starter} starts it and" if starter else "who starts it"
-        say(["", f"{_reach(made)}, so {who} may not be the only one who approves it."])
+        say(["", f"{reach_words(made)}, so {who} may not be the only one who approves it."])
     kept = f"The plan is kept. To approve it later: `{approve_line(made)}`."
     print()
     by = ask("Your name (empty: do nothing): ", kept)

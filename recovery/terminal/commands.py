@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recovery.approvals import refuse_yes
+from recovery.approvals import refuse_unnamed, refuse_yes
 from recovery.errors import UsageError
 from recovery.hints import recover_line
 from recovery.model import ItemOutcome, Plan, iso
@@ -30,7 +30,6 @@ from recovery.terminal.approving import (
     missing_approval,
     not_approved,
     recorded,
-    refuse_unnamed,
     show_plan,
     waits_for_another,
 )
@@ -122,7 +121,7 @@ async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: b
         if how.dry_run:
             return _dry_run(made, result, as_json)
         if how.digest or how.yes:
-            refuse_unnamed(systems, made, how.by)
+            refuse_unnamed(made, how.by, systems.policy, f"Give --by: `{recover_line(made.digest)}`.")
         starter, typed = how.by.strip(), ""
         if how.yes:
             refuse_yes(made, systems.policy)
@@ -133,7 +132,7 @@ async def recover(where: Where, part: Part, how: How, *, as_json: bool, quiet: b
             starter = starter or typed  # who sits there starts it, whatever the login is called
         if missing := await missing_approval(systems, made, starter):
             return waits_for_another(made, typed, missing) if typed else not_approved(made, result, missing, as_json)
-        refuse_unnamed(systems, made, starter)
+        refuse_unnamed(made, starter, systems.policy, f"Give --by: `{recover_line(made.digest)}`.")
         stop = asyncio.Event()
         stop_on_signals(stop)  # from here on something is acted on; before, Ctrl-C just ends the program
         done = await Run(systems, made, starter or os_user(), stop).recover()

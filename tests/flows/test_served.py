@@ -148,3 +148,14 @@ async def test_a_round_of_watching_needs_no_desk(tmp_path: Path) -> None:
         assert done.exit_code == 0
         page = await serve_round(RoundForm(config=n.config))
         assert (page.state, page.title) == ("All clear", "Round: 0 delivered, 0 open, 0 originals moved, 0 problems")
+
+
+async def test_a_run_that_needs_a_second_person_is_not_started_by_nobody(tmp_path: Path) -> None:
+    """The worker's login is no person, so it is none beside the approver."""
+    async with night(tmp_path, stage(one), limits={"two_people_above": 100}) as n:
+        page = await planned(n)
+        await approve_plan(consent(n, page, 350))
+        with pytest.raises(UsageError, match="must be named") as refused:
+            await run(n, page, " ")
+        assert "started_by" in refused.value.hint
+        assert n.writes() == []
