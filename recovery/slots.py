@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from dateutil.relativedelta import relativedelta
 from dateutil.rrule import rrulestr
-from dateutil.tz import resolve_imaginary
+from dateutil.tz import datetime_exists, resolve_imaginary
 
 from recovery.errors import BadReply
 from recovery.model import OutageWindow, Schedule, Scheduled, Slot
@@ -97,7 +97,14 @@ def _cron(schedule: Schedule, start: datetime, end: datetime) -> Iterator[dateti
     for moment in CronSim(schedule.value, (start - timedelta(minutes=1)).astimezone(zone)):
         if moment >= end:
             return
-        yield moment
+        if datetime_exists(moment) or _fits(schedule.value, resolve_imaginary(moment)):
+            yield moment
+
+
+def _fits(line: str, moment: datetime) -> bool:
+    """Whether a line of intervals runs at what the wall shows then: CronSim names a midnight that is skipped."""
+    shows = moment.replace(tzinfo=None)
+    return next(CronSim(line, shows - timedelta(minutes=1))) == shows
 
 
 def _rrule(schedule: Schedule, start: datetime, end: datetime) -> Iterator[datetime]:

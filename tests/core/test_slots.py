@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recovery.errors import BadReply
@@ -59,8 +59,15 @@ CRONS = st.builds(
 )
 
 
+SKIPPED_MIDNIGHT = datetime(2026, 9, 6, 4, tzinfo=UTC)
+
+
 @pytest.mark.requirement("R001.2")
 @QUICK
+@example(
+    Cron(frozenset({0}), frozenset({0}), frozenset({0}), every=7),
+    ("America/Santiago", SKIPPED_MIDNIGHT, SKIPPED_MIDNIGHT + timedelta(hours=1)),
+)
 @given(CRONS, windows(HALF_HOUR))
 def test_cron_lines_are_due_when_the_wall_clock_says_so(cron: Cron, span: tuple[str, datetime, datetime]) -> None:
     zone, start, end = span
