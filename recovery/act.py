@@ -179,6 +179,10 @@ class Runner:
             await self.ledger.skip(effect.spec.key, ruling.reason)
             raise Ended(ItemOutcome.SKIPPED, ruling.reason)
         if isinstance(ruling, Hold):
+            # What looks like a stranger's deed may be that of another run of ours, done while this one was reading.
+            now = await self.ledger.action(effect.spec.key)
+            if now is not None and now.state is not ActionState.PLANNED:
+                raise LedgerConflict(f"another run moved {effect.spec.key} while it was checked")
             raise Ended(ItemOutcome.HELD, ruling.question.text, ruling.question)
 
     def _clock_moved(self, effect: Effect) -> str:
