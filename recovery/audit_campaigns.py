@@ -13,7 +13,15 @@ from recovery.errors import RemoteError
 from recovery.model import Evidence, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, iso, marker_of
 from recovery.plan import key_for
 from recovery.ports import Automation, Campaign, Listing
-from recovery.testify import CAMPAIGN_REPORT, MARKER, STOPPED_STATUSES, campaign_report, campaign_status, unreadable
+from recovery.testify import (
+    CAMPAIGN_REPORT,
+    LIVE,
+    MARKER,
+    STOPPED_STATUSES,
+    campaign_report,
+    campaign_status,
+    unreadable,
+)
 
 MOST_READS_AT_ONCE = 8
 AUDIENCE = "audience"  # a patience of its own: whom a campaign reaches decides no verdict, its report does
@@ -99,7 +107,7 @@ class CampaignReader(Reader):
         made, changed, window = campaign.created_at, campaign.modified_at, self.window
         if made is not None and made >= window.ended_at:
             return f"it was made at {iso(made)}, after the outage"
-        finished = campaign.status not in ("1", "2")
+        finished = campaign.status not in LIVE
         if finished and changed is not None and changed < window.started_at:
             return f"it has not changed since {iso(changed)}, before the outage"
         return ""

@@ -31,6 +31,8 @@ STATUS_WORDS = {
     "5": "completed",
     "6": "disabled",
 }
+LIVE = frozenset({"1", "2"})
+"""Statuses of a campaign that is about to go or is going."""
 STOPPED_STATUSES = frozenset({"3", "4", "6"})
 IN_PROGRESS_STATES = frozenset({"queued", "running", "stop_requested"})
 _RUN_SAW = {

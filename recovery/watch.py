@@ -23,7 +23,7 @@ from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Saw, Slot
 from recovery.plan import key_for
 from recovery.ports import Account, Campaign
 from recovery.share import MOST_ACCOUNTS_AT_ONCE
-from recovery.testify import STATUS_WORDS, STOPPED_STATUSES, run_saw, runs_of
+from recovery.testify import LIVE, STATUS_WORDS, STOPPED_STATUSES, run_saw, runs_of
 
 STREAM = "watch"
 STARTS = (ActionKind.REPROCESS, ActionKind.RUN_NOW, ActionKind.REPEAT_IMPORT)
@@ -85,11 +85,14 @@ class Watcher:
         ledger = self.runner.ledger
         since = self.runner.clock.now() - timedelta(seconds=self.runner.policy.waits.watch)
         rows = {row.slot_key: row for row in await ledger.items(outcome=ItemOutcome.CONFIRMED, since=since)}
-        left = [row for row in await ledger.items(outcome=ItemOutcome.HELD, since=since) if await self._sent(row)]
-        for key in {action.slot_key for action in stale if action.kind in WATCHED}:
-            row = await ledger.item(key)
-            left += [row] if row is not None else []
-        return [*rows.values(), *(row for row in left if row.slot_key not in rows)]
+        for held in await ledger.items(outcome=ItemOutcome.HELD, since=since):
+            if await self._sent(held):
+                rows[held.slot_key] = held
+        for action in stale:
+            if action.kind in WATCHED and action.slot_key not in rows:
+                row = await ledger.item(action.slot_key)
+                rows |= {} if row is None else {row.slot_key: row}
+        return list(rows.values())
 
     async def _sent(self, row: ItemRow) -> bool:
         """Whether a copy was armed or a job started whose effect nobody has proven absent."""
@@ -148,7 +151,7 @@ class Watcher:
 
     async def _about_to_go(self, row: ItemRow, account: Account, original: Campaign) -> Sighting | None:
         """An original that is on its way again is stopped before it reaches anybody."""
-        if original.status not in ("1", "2"):
+        if original.status not in LIVE:
             return None
         await self._stop(row, account, original.ref, "stop_late", ActionKind.STOP)
         word = STATUS_WORDS[original.status]

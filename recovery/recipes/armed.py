@@ -16,9 +16,7 @@ from recovery.ledger.rows import ActionRow
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Question, digest_of
 from recovery.ports import Campaign
 from recovery.recipes.context import Context, ended_by, held
-from recovery.testify import STATUS_WORDS, STOPPED_STATUSES
-
-LIVE = frozenset({"1", "2"})
+from recovery.testify import LIVE, STATUS_WORDS, STOPPED_STATUSES
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ from recovery.gate import (
 )
 from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult
 from recovery.ports import Campaign, CampaignContent
-from recovery.recipes.armed import LIVE, Armed
+from recovery.recipes.armed import Armed
 from recovery.recipes.context import Context, confirmed, ended_by, held
-from recovery.testify import STATUS_WORDS, STOPPED_STATUSES
+from recovery.testify import LIVE, STATUS_WORDS, STOPPED_STATUSES
 
 
 async def resend(context: Context) -> Ended:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from recovery.model import ItemOutcome
+from recovery.model import ItemOutcome, Question
 from recovery.operate import watch_round
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
@@ -93,6 +93,16 @@ async def test_the_watcher_takes_back_a_copy_that_a_run_left_armed_when_its_orig
         assert [s.text for s in seen.sightings if "went out after all" in s.text]
         assert n.estate.account("harbor").pro2.campaigns[102].status in (3, 4)
         assert n.sent() == 0
+
+
+async def test_an_item_that_is_held_while_its_copy_is_armed_is_looked_at_once_a_round(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(gala), waits={"arm_seconds": 60}) as n:
+        await cut_off_while_armed(n)
+        async with n.open() as systems:
+            (row,) = await systems.ledger.items()
+            await systems.ledger.finish_item(row.slot_key, ItemOutcome.HELD, "?", Question("Is it wanted?", "wait"))
+            seen = await watch_round(systems)
+        assert (seen.looked, len(seen.sightings)) == (1, 1)
 
 
 async def test_an_original_that_our_own_stop_cut_off_is_asked_about(tmp_path: Path) -> None:
