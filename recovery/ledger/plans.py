@@ -6,7 +6,7 @@ import secrets
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, literal_column, select, update
+from sqlalchemy import Connection, Select, select, update
 
 from recovery.approvals import approver, reach_of
 from recovery.errors import LedgerConflict, RefusedError, UsageError
@@ -21,7 +21,19 @@ from recovery.ledger.codec import (
 )
 from recovery.ledger.records import append, stream
 from recovery.ledger.rows import ItemRow
-from recovery.ledger.schema import MOVING, action, answer, approval, from_micros, item, plan, plan_item, to_micros
+from recovery.ledger.schema import (
+    MOVING,
+    action,
+    among,
+    answer,
+    approval,
+    from_micros,
+    item,
+    plan,
+    plan_item,
+    to_micros,
+    unproven,
+)
 from recovery.ledger.work import Record, Work, storable
 from recovery.model import ActionState, Answer, Approval, Harm, ItemOutcome, Plan, PlanItem, Question
 
@@ -257,10 +269,10 @@ def find_items(
         )
     if incident is not None:
         query = query.where(item.c.incident == incident)
-    if outcome is not None:  # in words, because a partial index is used only where the statement itself fits it
-        query = query.where(item.c.outcome == literal_column(f"'{outcome}'"))
+    if outcome is not None:
+        query = query.where(among(item.c.outcome, [outcome]))
         if outcome is not ItemOutcome.CONFIRMED:
-            query = query.where(item.c.outcome != literal_column("'confirmed'"))
+            query = query.where(unproven())
     if object_ref is not None:
         query = query.where(item.c.object_ref == object_ref)
     if since is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, literal_column, select, text, update
+from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
 
 from recovery.errors import LedgerConflict, RefusedError
 from recovery.ledger.codec import decode_json, encode_json
@@ -25,6 +25,7 @@ from recovery.ledger.schema import (
     remote_object,
     stream_event,
     to_micros,
+    unproven,
 )
 from recovery.ledger.work import EVENT_FIELDS, STREAM_FIELDS, Record, Work, event_hash, storable
 from recovery.model import ActionKind, Exchange, ItemOutcome
@@ -304,7 +305,7 @@ def _check_file(connection: Connection) -> list[str]:
 
 def unfinished(connection: Connection) -> dict[str, int]:
     """How many plans there are, and how many items and actions in each state that is not an end."""
-    open_or_held = among(item.c.outcome, UNENDED) & (item.c.outcome != literal_column("'confirmed'"))
+    open_or_held = among(item.c.outcome, UNENDED) & unproven()
     items = select(item.c.outcome, func.count()).where(open_or_held).group_by(item.c.outcome)
     actions = select(action.c.state, func.count()).where(among(action.c.state, MOVING)).group_by(action.c.state)
     found = {"plans": int(connection.execute(select(func.count()).select_from(plan)).scalar_one())}

@@ -88,6 +88,11 @@ def among(tested: ColumnClause[str], values: Iterable[str]) -> ColumnElement[boo
     return tested.in_([literal_column(f"'{value}'") for value in values])
 
 
+def unproven() -> ColumnElement[bool]:
+    """Items that are not confirmed, in the very words of the index that finds these few."""
+    return item.c.outcome != literal_column("'confirmed'")
+
+
 def over_names(statement: str, connection: Connection) -> TextClause:
     """The statement with its `{rows}` as the values of the JSON list given in `:names`, in the database's own words."""
     on_postgresql = connection.dialect.name == "postgresql"
