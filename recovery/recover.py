@@ -30,6 +30,7 @@ from recovery.share import MOST_ACCOUNTS_AT_ONCE, Share
 if TYPE_CHECKING:
     from recovery.ledger.leases import Leases
     from recovery.ledger.ledger import Ledger
+    from recovery.ledger.rows import ItemRow
 
 SILENCES = 2
 Recipe = Callable[[Context], Awaitable[Ended]]
@@ -125,7 +126,7 @@ class Recovery:
     _not_repaired: dict[str, set[str]] = field(default_factory=dict)
     _silent: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     _before: dict[str, datetime] = field(default_factory=dict)
-    """When each item had last moved as the run began: a later move is another worker's."""
+    """Where workers share the plan: when each item had last moved as the run began. A later move is another's."""
 
     def __post_init__(self) -> None:
         """The runner that all items share."""
@@ -146,7 +147,8 @@ class Recovery:
         if not is_intact(self.plan):
             raise RefusedError("The plan was changed after it was made.", "Make a new one with `allclear plan`.")
         await self.ledger.open_items(self.plan)
-        self._before = {row.slot_key: row.updated_at for row in await self.ledger.items(plan=self.plan.digest)}
+        if self.leases is not None:
+            self._before = {row.slot_key: row.updated_at for row in await self.ledger.items(plan=self.plan.digest)}
         for item in self.plan.items:
             if item.slot.kind == Kind.DATA_SYNC:
                 self._not_repaired.setdefault(item.slot.account, set()).add(item.slot.key)
@@ -186,8 +188,7 @@ class Recovery:
 
     async def _item(self, item: PlanItem, *, late: bool = False) -> None:
         row = await self.ledger.item(item.slot.key)
-        by_another = late and row is not None and row.updated_at != self._before.get(row.slot_key)
-        if by_another and row is not None and row.outcome in (ItemOutcome.HELD, ItemOutcome.SKIPPED):
+        if late and row is not None and self._ended_by_another(row):
             self._settled(item, row.outcome)
             self.tell("item", {"slot": item.slot.key, "outcome": row.outcome.value, "reason": "by another worker"})
             return
@@ -200,6 +201,10 @@ class Recovery:
         if ended.outcome is not ItemOutcome.OPEN:
             await self._finish(item, ended)
         self.tell("item", {"slot": item.slot.key, "outcome": ended.outcome.value, "reason": ended.reason})
+
+    def _ended_by_another(self, row: ItemRow) -> bool:
+        moved = row.updated_at != self._before.get(row.slot_key)
+        return moved and row.outcome in (ItemOutcome.HELD, ItemOutcome.SKIPPED)
 
     async def _finish(self, item: PlanItem, ended: Ended) -> None:
         try:
