@@ -48,14 +48,17 @@ def approvers_needed(items: Sequence[PlanItem], policy: Policy) -> int:
 
 def others_needed(items: Sequence[PlanItem], policy: Policy) -> bool:
     """Whether who starts the run may not be the only approver: above the policy's threshold, or when it is unknown."""
-    unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in items)
-    return unknown or reach_of(items) > policy.limits.two_people_above
+    return _some_uncounted(items) or reach_of(items) > policy.limits.two_people_above
 
 
 def reach_words(plan: Plan) -> str:
     """Whom the plan reaches, as the beginning of a sentence."""
-    unknown = any(i.remedy is Remedy.RESEND and i.audience is None for i in plan.items)
-    return f"The plan reaches {plan.reach:,} recipients{' and others that could not be counted' if unknown else ''}"
+    others = " and others that could not be counted" if _some_uncounted(plan.items) else ""
+    return f"The plan reaches {plan.reach:,} recipients{others}"
+
+
+def _some_uncounted(items: Sequence[PlanItem]) -> bool:
+    return any(i.remedy is Remedy.RESEND and i.audience is None for i in items)
 
 
 def refuse_unnamed(plan: Plan, by: str, policy: Policy, hint: str) -> None:
@@ -68,6 +71,11 @@ def refuse_unnamed(plan: Plan, by: str, policy: Policy, hint: str) -> None:
             f"{reach_words(plan)}, so who starts the run may not be the only one who approved it, and must be named.",
             hint,
         )
+
+
+def lacking(plan: Plan, agreed: Consent) -> str:
+    """Why nothing of the plan may act yet; "" for a plan that acts on nothing or of which something is approved."""
+    return agreed.missing if acting(plan) and not agreed.items else ""
 
 
 def consent(plan: Plan, approvals: Sequence[Approval], policy: Policy, now: datetime, starter: str) -> Consent:

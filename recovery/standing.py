@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from recovery.approvals import acting, consent
+from recovery.approvals import Consent, consent, lacking
 from recovery.desk.standing import desk_lines, desk_view
 from recovery.errors import LedgerUnavailable
 from recovery.hints import STARTER, next_for, recover_line
-from recovery.model import ItemOutcome, Plan, iso
+from recovery.model import Approval, ItemOutcome, Plan, iso
 from recovery.report.words import both_times
 from recovery.settings import Settings, load_policy
 from recovery.views import item_view
@@ -40,20 +41,20 @@ async def standing_view(settings: Settings) -> View:
     """`allclear.status/1`."""
     ledger = await open_for_reading(settings)
     try:
-        plan = await ledger.latest_plan()
+        now = SystemClock(checked_offset(settings)).now()
+        last = await _recorded(ledger, load_policy(settings), now)
         held = await ledger.items(outcome=ItemOutcome.HELD)
         open_items = await ledger.items(outcome=ItemOutcome.OPEN)
         stale = await ledger.stale_actions()
         killed = kill_switch(settings)() or await ledger.killed()
         zones = {a.time_zone for a in settings.accounts}
-        now = SystemClock(checked_offset(settings)).now()
         view: View = {
             "schema": "allclear.status/1",
             "accounts": [a.name for a in settings.accounts],
             "time_zone": zones.pop() if len(zones) == 1 else "UTC",
             "kill_switch": killed,
             "quarantined": ledger.quarantine_reason if ledger.quarantined else "",
-            "plan": await _plan_view(ledger, plan, load_policy(settings), now) if plan else None,
+            "plan": last.view() if last else None,
             "counts": await ledger.unfinished(),
             "held": len(held),
             "open": len(open_items),
@@ -63,8 +64,8 @@ async def standing_view(settings: Settings) -> View:
             "exit_code": 3 if held or open_items else 0,
         }
         begun = await ledger.plan(_last_moved(open_items).plan_digest) if open_items else None
-        unrun = plan if plan and not await ledger.items(plan=plan.digest) else None
-        view["next"] = _next(view, begun, await _next_for_plan(ledger, unrun, settings, now) if unrun else "", now)
+        for_plan = last.next(now) if last and not await ledger.items(plan=last.plan.digest) else ""
+        view["next"] = _next(view, begun, for_plan, now)
         return view
     finally:
         await ledger.close()
@@ -73,21 +74,48 @@ async def standing_view(settings: Settings) -> View:
 NAMES_SHOWN = 8
 
 
-async def _plan_view(ledger: Ledger, plan: Plan, policy: Policy, now: datetime) -> View:
-    approvals = await ledger.approvals(plan.digest)
-    agreed = consent(plan, approvals, policy, now, "")
-    return {
-        "digest": plan.digest,
-        "incident": plan.window.incident_ref,
-        "start": iso(plan.window.started_at),
-        "end": iso(plan.window.ended_at),
-        "items": len(plan.items),
-        "recipients": plan.reach,
-        "expires_at": iso(plan.expires_at),
-        "approved_by": sorted({a.by for a in approvals}),
-        "missing": agreed.missing if acting(plan) and not agreed.items else "",
-        "rejected": await ledger.rejection(plan.digest),
-    }
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """A plan with what people have said of it."""
+
+    plan: Plan
+    policy: Policy
+    approvals: tuple[Approval, ...]
+    rejected: str
+    agreed: Consent
+
+    def view(self) -> View:
+        plan = self.plan
+        return {
+            "digest": plan.digest,
+            "incident": plan.window.incident_ref,
+            "start": iso(plan.window.started_at),
+            "end": iso(plan.window.ended_at),
+            "items": len(plan.items),
+            "recipients": plan.reach,
+            "expires_at": iso(plan.expires_at),
+            "approved_by": sorted({a.by for a in self.approvals}),
+            "missing": lacking(plan, self.agreed),
+            "rejected": self.rejected,
+        }
+
+    def next(self, now: datetime) -> str:
+        """What comes next while no run has taken it up."""
+        if now > self.plan.expires_at:
+            return "The last plan was not run and has expired. `allclear plan` makes a new one."
+        if self.rejected:
+            return f"The last plan was rejected ({self.rejected}). `allclear plan` makes a new one."
+        words, command = next_for(self.plan, self.approvals, self.agreed, self.policy)
+        return f"{words} `{command}`"
+
+
+async def _recorded(ledger: Ledger, policy: Policy, now: datetime) -> _Recorded | None:
+    """The plan that was made last."""
+    plan = await ledger.latest_plan()
+    if plan is None:
+        return None
+    approvals, rejected = await ledger.approvals(plan.digest), await ledger.rejection(plan.digest)
+    return _Recorded(plan, policy, approvals, rejected, consent(plan, approvals, policy, now, ""))
 
 
 def _last_moved(items: Sequence[ItemRow]) -> ItemRow:
@@ -125,17 +153,6 @@ def _going_on(begun: Plan | None, now: datetime) -> str:
         return f"`{recover_line(begun.digest)}`"
     window = f"--start {iso(begun.window.started_at)} --end {iso(begun.window.ended_at)}"
     return f'`allclear recover {window} --by "{STARTER}"`'
-
-
-async def _next_for_plan(ledger: Ledger, plan: Plan, settings: Settings, now: datetime) -> str:
-    """The plan is recorded, and no run has taken it up."""
-    if now > plan.expires_at:
-        return "The last plan was not run and has expired. `allclear plan` makes a new one."
-    if rejected := await ledger.rejection(plan.digest):
-        return f"The last plan was rejected ({rejected}). `allclear plan` makes a new one."
-    policy, approvals = load_policy(settings), await ledger.approvals(plan.digest)
-    words, command = next_for(plan, approvals, consent(plan, approvals, policy, now, ""), policy)
-    return f"{words} `{command}`"
 
 
 def standing_lines(view: View) -> list[str]:

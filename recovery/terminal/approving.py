@@ -10,6 +10,7 @@ from recovery.approvals import (
     acting,
     approvers_needed,
     consent,
+    lacking,
     others_needed,
     reach_of,
     reach_words,
@@ -58,7 +59,7 @@ async def approve(config: Path | None, given: Consenting, *, as_json: bool) -> i
                 "schema": "allclear.approve/1",
                 "plan": made.digest,
                 "approvals": [{"by": a.by, "at": iso(a.at), "recipients": a.recipients} for a in approvals],
-                "missing": agreed.missing if acting(made) and not agreed.items else "",
+                "missing": lacking(made, agreed),
                 "exit_code": EXIT_ALL_CLEAR,
             }
         )
@@ -93,10 +94,9 @@ async def missing_approval(systems: Systems, made: Plan, starter: str) -> str:
     now = systems.clock.now()
     if no := await systems.ledger.rejection(made.digest):
         raise RefusedError(f"Plan {made.digest[:12]} was rejected by {no}", "Make a new plan with `allclear plan`.")
-    if not acting(made) or now >= made.expires_at or await systems.ledger.items(plan=made.digest):
+    if now >= made.expires_at or await systems.ledger.items(plan=made.digest):
         return ""
-    agreed = consent(made, await systems.ledger.approvals(made.digest), systems.policy, now, starter)
-    return "" if agreed.items else agreed.missing
+    return lacking(made, consent(made, await systems.ledger.approvals(made.digest), systems.policy, now, starter))
 
 
 def not_approved(made: Plan, result: AuditResult | None, missing: str, as_json: bool) -> int:
