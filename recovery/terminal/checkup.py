@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,14 @@ async def check_up(settings: Settings, names: tuple[str, ...]) -> View:
     if strangers:
         raise UsageError(f"There is no account {strangers[0]!r}.", "The accounts stand in allclear.toml.")
     secrets = [_secret(settings, *place) for place in _secrets(settings)]
-    rows = [*await _ledger(settings), *await _remotes(settings, names, secrets), *secrets, await _kill_switch(settings)]
+    ledger, killed = await _ledger(settings)
+    off = kill_switch(settings)() or killed
+    rows = [
+        *ledger,
+        *await _remotes(settings, names, secrets),
+        *secrets,
+        _row("kill switch", "", not off, off or "off"),
+    ]
     rows += [_row(name, "", ok, said) for name, ok, said in await desk_answers(settings)]
     bad = [r for r in rows if not r["ok"]]
     return {"schema": "allclear.doctor/1", "checks": rows, "exit_code": 1 if bad else 0}
@@ -41,31 +47,22 @@ def _secret(settings: Settings, account: str, what: str, at: SecretAt) -> View:
     return _row("secret", account, True, f"{what} from {at.place}")
 
 
-async def _ledger(settings: Settings) -> list[View]:
+async def _ledger(settings: Settings) -> tuple[list[View], str]:
+    """The rows of the ledger, and why its kill switch is on ("" too for one that cannot be opened)."""
     try:
         ledger = await open_ledger(settings)
     except AllclearError as error:
-        return [_row("ledger", "", False, _told(error))]
+        return [_row("ledger", "", False, _told(error))], ""
     try:
         problems = await ledger.verify()
         trusted = "QUARANTINED" if ledger.quarantined else "sound"
-        return [
+        rows = [
             _row("ledger", "", True, f"open, {trusted}"),
             _row("record", "", not problems, "; ".join(problems[:3]) or "whole"),
         ]
+        return rows, await ledger.killed()
     finally:
         await ledger.close()
-
-
-async def _kill_switch(settings: Settings) -> View:
-    why = kill_switch(settings)()
-    with suppress(AllclearError):  # a ledger that cannot be opened has a row of its own
-        ledger = await open_ledger(settings)
-        try:
-            why = why or await ledger.killed()
-        finally:
-            await ledger.close()
-    return _row("kill switch", "", not why, why or "off")
 
 
 async def _remotes(settings: Settings, names: tuple[str, ...], secrets: list[View]) -> list[View]:
