@@ -24,6 +24,7 @@ from recovery.model import digest_of
 ETA_PLACEHOLDER = "<Insert ETA>"
 SYMPTOMS_PLACEHOLDER = "<Insert error(s) or other>"
 NO_ETA = "Unknown"
+GIVE_REASON = 'Give --reason "WHY".'
 PLACEHOLDER = re.compile(r"<\s*insert\b[^>]*>", re.IGNORECASE)
 LOST_BREAK_BEFORE = re.compile(r"(?<=\S)[ \t]*(?=(?:Estimated Resolution Time|Symptoms):)")
 LOST_BREAK_AFTER = re.compile(re.escape(SYMPTOMS_PLACEHOLDER) + r"[ \t]*(?=\S)")
@@ -111,8 +112,8 @@ def refuse_order(incident: Incident, phase: Phase, reason: str) -> None:
     if wanted == present + 1 or reason.strip():
         return
     if wanted < present:
-        raise RefusedError(f'Going back from "{incident.phase}" to "{phase}" needs a reason.')
-    raise RefusedError(f'Announcing "{phase}" now skips "{PHASES[present + 1]}"; that needs a reason.')
+        raise RefusedError(f'Going back from "{incident.phase}" to "{phase}" needs a reason.', GIVE_REASON)
+    raise RefusedError(f'Announcing "{phase}" now skips "{PHASES[present + 1]}"; that needs a reason.', GIVE_REASON)
 
 
 def refuse_unconfirmed(incident: Incident, phase: Phase) -> None:

@@ -23,7 +23,7 @@ from recovery.desk.sla_report import MEASURED, sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
 from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
 from recovery.desk_wiring import DeskSystems, open_desk_systems
-from recovery.errors import RefusedError, UsageError
+from recovery.errors import UsageError
 from recovery.model import iso
 from recovery.settings import load_settings
 from recovery.terminal.progress import Progress
@@ -148,12 +148,7 @@ async def announce(config: Path | None, ref: str, phase: str, by: str, reason: s
         if phase == "update":
             words = await office.prepare_update(ref, by, reason)
         elif phase in PHASES:
-            try:
-                words = await office.prepare(ref, by, phase, reason)
-            except RefusedError as refused:
-                if reason or refused.hint or "needs a reason" not in str(refused):
-                    raise
-                raise RefusedError(str(refused), 'Give --reason "WHY".') from None
+            words = await office.prepare(ref, by, phase, reason)
         else:
             raise UsageError(f"{phase!r} is no phase.", f"Choose one of {', '.join(PHASES)}, update.")
         if as_json:
