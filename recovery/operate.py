@@ -39,6 +39,7 @@ from recovery.plan import make_plan
 from recovery.ports import TicketRef
 from recovery.proof import closing_balance
 from recovery.recover import Recovery, open_accounts
+from recovery.report.words import OUTSIDE_SHOWN
 from recovery.terminal.item_story import keep_witnesses
 from recovery.watch import Round, Sighting, Watcher
 from recovery.wiring import Systems
@@ -47,7 +48,6 @@ EXIT_ALL_CLEAR = 0
 EXIT_FAILED = 1
 EXIT_HELD = 3
 EXIT_FINDINGS = 4
-OUTSIDE_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from recovery.report.summary import (
 from recovery.report.words import (
     KIND_WORDS,
     OUTCOME_WORDS,
+    OUTSIDE_SHOWN,
     REMEDY_WORDS,
     VERDICT_WORDS,
     both_times,
@@ -59,7 +60,6 @@ STYLES = {
 }
 NAME_CHARACTERS = 120
 INDENT = " " * 12
-OUTSIDE_SHOWN = 8
 
 
 def show(console: Console, renderable: RenderableType) -> None:

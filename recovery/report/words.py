@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 
 from recovery.model import Facts
 
+OUTSIDE_SHOWN = 8
+"""So many of the slots that a selection leaves alone are named."""
 VERDICT_WORDS = {
     "done": "Done",
     "missed": "Missed",
