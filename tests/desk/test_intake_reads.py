@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -48,6 +48,17 @@ def mails(count: int, to: str = P1_ADDRESS) -> Sequence[IncomingMail]:
 
 
 @pytest.fixture
+def clock() -> StillClock:
+    return StillClock()
+
+
+@pytest.fixture
+async def intake(tmp_path: Path, desk: DeskSettings, clock: StillClock) -> AsyncIterator[Intake]:
+    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
+        yield intake_of(ledger, desk, clock)
+
+
+@pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often each stream was read."""
     counted: Counter[str] = Counter()
@@ -62,58 +73,45 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 async def test_an_incident_is_read_once_a_round_however_many_mails_belong_to_it_and_not_when_it_is_long_over(
-    tmp_path: Path, desk: DeskSettings, read: Counter[str]
+    intake: Intake, clock: StillClock, read: Counter[str]
 ) -> None:
-    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
-        clock = StillClock()
-        intake = intake_of(ledger, desk, clock)
-        await intake.take_mails(mails(12))
-        (incident,) = await intake.office.incidents()
-        assert {r.ref for r in incident.reports} == {ref_of(f"m{n}@acme") for n in range(12)}
-        read.clear()
-        await intake.round()
-        assert read[f"incident/{incident.ref}"] == 1
-        clock.at += timedelta(days=31)
-        read.clear()
-        await intake.round()
-        assert read[f"incident/{incident.ref}"] == 0
+    await intake.take_mails(mails(12))
+    (incident,) = await intake.office.incidents()
+    assert {r.ref for r in incident.reports} == {ref_of(f"m{n}@acme") for n in range(12)}
+    read.clear()
+    await intake.round()
+    assert read[f"incident/{incident.ref}"] == 1
+    clock.at += timedelta(days=31)
+    read.clear()
+    await intake.round()
+    assert read[f"incident/{incident.ref}"] == 0
 
 
 async def test_mails_that_come_together_are_journalled_with_one_look_at_what_came_before(
-    tmp_path: Path, desk: DeskSettings, read: Counter[str]
+    intake: Intake, read: Counter[str]
 ) -> None:
-    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
-        intake = intake_of(ledger, desk, StillClock())
-        given = [*mails(12, "help@cxconnect.ai"), *mails(1, "help@cxconnect.ai")]  # one of them twice
-        await intake.journal(given)
-        assert read == {"intake": 1}
-        assert [c.mail.subject for c in await intake.waiting() if c.mail] == [f"Down {n}" for n in range(12)]
+    given = [*mails(12, "help@cxconnect.ai"), *mails(1, "help@cxconnect.ai")]  # one of them twice
+    await intake.journal(given)
+    assert read == {"intake": 1}
+    assert [c.mail.subject for c in await intake.waiting() if c.mail] == [f"Down {n}" for n in range(12)]
 
 
-async def test_nothing_joins_an_incident_that_was_forgotten_open_a_month_ago(
-    tmp_path: Path, desk: DeskSettings
-) -> None:
-    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
-        clock = StillClock()
-        intake = intake_of(ledger, desk, clock)
-        await intake.take_mails(mails(1))
-        clock.at += timedelta(days=31)
-        later = IncomingMail("new@acme", clock.at, "ann@acme.example", (P1_ADDRESS,), "Down again", "")
-        await intake.take_mails([later])
-        assert [i.title for i in await intake.office.incidents()] == ["Down again", "Down 0"]
+async def test_nothing_joins_an_incident_that_was_forgotten_open_a_month_ago(intake: Intake, clock: StillClock) -> None:
+    await intake.take_mails(mails(1))
+    clock.at += timedelta(days=31)
+    later = IncomingMail("new@acme", clock.at, "ann@acme.example", (P1_ADDRESS,), "Down again", "")
+    await intake.take_mails([later])
+    assert [i.title for i in await intake.office.incidents()] == ["Down again", "Down 0"]
 
 
 async def test_an_incident_that_has_been_over_for_a_month_is_not_read_by_a_round(
-    tmp_path: Path, desk: DeskSettings, read: Counter[str]
+    intake: Intake, clock: StillClock, read: Counter[str]
 ) -> None:
-    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
-        clock = StillClock()
-        intake = intake_of(ledger, desk, clock)
-        await intake.take_mails(mails(1))
-        clock.at += timedelta(days=31)
-        await intake.take_mails([IncomingMail("new@acme", clock.at, "ann@acme.example", (P1_ADDRESS,), "Again", "")])
-        new, old = await intake.office.incidents()
-        read.clear()
-        done = await intake.office.round()
-        assert list(done.told) == [new.ref]
-        assert read[f"incident/{old.ref}"] == 0 < read[f"incident/{new.ref}"]
+    await intake.take_mails(mails(1))
+    clock.at += timedelta(days=31)
+    await intake.take_mails([IncomingMail("new@acme", clock.at, "ann@acme.example", (P1_ADDRESS,), "Again", "")])
+    new, old = await intake.office.incidents()
+    read.clear()
+    done = await intake.office.round()
+    assert list(done.told) == [new.ref]
+    assert read[f"incident/{old.ref}"] == 0 < read[f"incident/{new.ref}"]
