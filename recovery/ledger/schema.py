@@ -85,7 +85,9 @@ stream_event = _table("stream_event", "stream kind actor data prev_hash hash", "
 
 def among(tested: ColumnClause[str], values: Iterable[str]) -> ColumnElement[bool]:
     """Whether the column holds one of these words, as literals: a partial index is used only where it shows to fit."""
-    return tested.in_([literal_column(f"'{value}'") for value in values])
+    words: list[ColumnElement[str]] = [literal_column(f"'{value}'") for value in values]
+    # SQLite knows an index's `= 'word'` only by an equation, not by a list of one.
+    return tested == words[0] if len(words) == 1 else tested.in_(words)
 
 
 def unproven() -> ColumnElement[bool]:

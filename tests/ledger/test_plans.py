@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Connection, event
 
 from recovery.errors import LedgerConflict, RefusedError, UsageError
+from recovery.ledger import plans
 from recovery.ledger.codec import decode_plan, encode_plan
 from recovery.ledger.ledger import Ledger
 from recovery.ledger.schema import from_micros, to_micros
@@ -241,3 +245,27 @@ async def test_answers_go_to_held_items_and_are_among_the_choices(ledger: Ledger
         await ledger.answer(replace(given, by=""))
     await ledger.answer(given)
     assert await ledger.answers(key) == (given,)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "since", "index"),
+    [(ItemOutcome.CONFIRMED, NOW, "item_proven"), (ItemOutcome.HELD, None, "item_by_outcome")],
+)
+async def test_items_are_found_by_outcome_without_reading_them_all(
+    tmp_path: Path, outcome: ItemOutcome, since: datetime | None, index: str
+) -> None:
+    """A partial index serves only a statement that shows in its own words that it fits."""
+    asked: list[str] = []
+    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as ledger:
+
+        def look(connection: Connection) -> None:
+            @event.listens_for(connection, "before_cursor_execute")
+            def note(_connection: object, cursor: Any, statement: str, given: Any, *_: object) -> None:
+                if statement.startswith("SELECT item"):
+                    cursor.execute(f"EXPLAIN QUERY PLAN {statement}", given)
+                    asked.extend(str(row) for row in cursor.fetchall())
+
+            plans.find_items(connection, outcome=outcome, since=since)
+
+        await ledger._read(look)
+    assert any(index in line for line in asked) and not any("SCAN item" in line for line in asked), asked
