@@ -15,16 +15,24 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from tenacity import AsyncRetrying, retry_if_exception, wait_none
+
 if TYPE_CHECKING:
     from prefect import State
     from prefect.client.orchestration import PrefectClient
 
 HEALTH_SECONDS = 2.0
-PATIENCE_SECONDS = 8.0
+PATIENCE_SECONDS = 10.0
+BUSY = (429, 503)
+"""What a server answers that has done nothing: Prefect's own gives 503 whenever SQLite is busy with another writer."""
 HEARTBEAT_SECONDS = 30.0
 OUTCOMES = {0: "All clear", 3: "Held"}
 
 Report = Callable[["PrefectClient"], Awaitable[Any]]
+
+
+class NotToldError(Exception):
+    """The server was not told, or did not say that it was; the message says why."""
 
 
 async def recorded(title: str, work: Callable[[], Awaitable[int]]) -> int:
@@ -62,9 +70,12 @@ async def _begin(url: str, title: str) -> UUID | None:
     async def shell() -> None:
         """Only its name is used."""
 
-    made = await _report(lambda client: client.create_flow_run(shell, tags=["allclear", "terminal"], state=Running()))
-    if made is None:
-        _say_not_recorded("it did not take the run")
+    try:
+        made = await _report(
+            lambda client: client.create_flow_run(shell, tags=["allclear", "terminal"], state=Running())
+        )
+    except NotToldError as error:
+        _say_not_recorded(f"it did not take the run: {error}")
         return None
     return UUID(str(made.id))
 
@@ -92,11 +103,11 @@ async def _end(run: UUID, code: int, message: str) -> None:
     state: State[Any] = Failed(message=message)
     if code in OUTCOMES:
         state = Completed(name=OUTCOMES[code], message=message)
-    # Forced: an automation may have called the run abandoned while the server could not be reached.
-    if await _report(lambda client: client.set_flow_run_state(run, state, force=True)) is None:
-        sys.stderr.write(
-            "allclear: the Prefect server was lost and does not know how this run ended; the ledger does.\n"
-        )
+    try:
+        # Forced: an automation may have called the run abandoned while the server could not be reached.
+        await _report(lambda client: client.set_flow_run_state(run, state, force=True))
+    except NotToldError as error:
+        sys.stderr.write(f"allclear: the Prefect server does not know how this run ended ({error}); the ledger does.\n")
 
 
 @asynccontextmanager
@@ -117,18 +128,33 @@ async def _beat(run: UUID) -> None:
     resource = Resource({"prefect.resource.id": f"prefect.flow-run.{run}", "prefect.resource.name": "allclear"})
     while True:
         event = Event(event="prefect.flow-run.heartbeat", resource=resource).model_dump(mode="json")
-        await _report(lambda client, body=event: client.request("POST", "/events", json=[body]))  # type: ignore[misc]
+        with suppress(NotToldError):
+            await _report(lambda client, body=event: client.request("POST", "/events", json=[body]))  # type: ignore[misc]
         await asyncio.sleep(HEARTBEAT_SECONDS)
 
 
 async def _report(call: Report) -> Any:
-    """The reply, or None: once, within the patience, on a connection of its own."""
+    """The reply, on a connection of its own; or `NotToldError` with the reason, within the patience.
+
+    Asked again only after an answer that says that nothing was done: a call whose reply was lost may have been taken,
+    and a second record would never end. Prefect's client waits about two seconds of its own after such an answer.
+    """
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    def busy(error: BaseException) -> bool:
+        return isinstance(error, PrefectHTTPStatusError) and error.response.status_code in BUSY
 
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
-                return await call(client)
-    except Exception:  # noqa: BLE001 # whatever the server or its client does, the work goes on
-        return None
+                async for attempt in AsyncRetrying(retry=retry_if_exception(busy), wait=wait_none()):
+                    with attempt:
+                        return await call(client)
+    except TimeoutError:
+        raise NotToldError(f"no answer within {PATIENCE_SECONDS:g} s") from None
+    except PrefectHTTPStatusError as error:
+        raise NotToldError(f"it answered {error.response.status_code}") from None
+    except Exception as error:  # noqa: BLE001 # whatever the server or its client does, the work goes on
+        raise NotToldError(type(error).__name__) from None

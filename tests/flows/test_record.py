@@ -49,6 +49,7 @@ class Stand:
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.silent = False
+        self.busy: dict[str, int] = {}
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}/api"
         self.open: list[socket.socket] = []
@@ -73,6 +74,9 @@ class Stand:
         self.asked.append(path)
         body = NEEDED.get(path)
         status = "404 Not Found" if body is None else "200 OK"
+        if self.busy.get(path):
+            self.busy[path] -= 1
+            status, body = "503 Service Unavailable", '{"exception_message": "Service Unavailable"}'
         reply = (body or "{}").encode()
         taken.sendall(
             f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(reply)}\r\n"
@@ -178,9 +182,33 @@ def test_a_server_lost_in_the_middle_neither_loses_nor_repeats_the_result(
         stand.silent = True
     code, out, err, seconds = run.ended()
     assert (code, out) == (3, "finished\n")
-    assert "does not know how this run ended" in err
+    assert "does not know how this run ended (" in err
     assert "Traceback" not in err
     assert seconds < 20
+
+
+def test_a_server_whose_database_is_busy_for_a_moment_takes_the_run_all_the_same(tmp_path: Path, stand: Stand) -> None:
+    """Prefect on SQLite answers 503 while another writer holds the database, and has then done nothing."""
+    stand.busy = {"/api/flows/": 1, "/api/flow_runs/": 1}
+    run = Started(stand.url, tmp_path)
+    run.wait_for_the_middle()
+    assert [path for path in stand.asked if path == "/api/flow_runs/"] == ["/api/flow_runs/"] * 2
+    _, _, err, _ = run.ended()
+    assert "not recorded" not in err
+
+
+def test_a_server_that_stays_busy_costs_its_patience_and_one_line(tmp_path: Path, stand: Stand) -> None:
+    stand.busy = {"/api/flow_runs/": 1000}
+    began = time.monotonic()
+    run = Started(stand.url, tmp_path)
+    run.wait_for_the_middle()
+    assert time.monotonic() - began < 60
+    code, _, err, _ = run.ended()
+    assert code == 3
+    assert err == (
+        "allclear: not recorded on the Prefect server (it did not take the run: no answer within 10 s);"
+        " the run goes on without it.\n"
+    )
 
 
 def test_the_works_own_error_passes_unchanged(tmp_path: Path, stand: Stand) -> None:

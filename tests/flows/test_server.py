@@ -282,16 +282,20 @@ def test_the_server_asks_for_its_login_and_refuses_forged_and_foreign_requests(s
 def test_a_recovery_at_the_terminal_is_recorded_on_the_server(
     server: Server, estate: Estate, recovered: dict[str, Any]
 ) -> None:
+    """A server too busy to take the run within ten seconds is left out, so it may need a second calling."""
     where = ["--start", estate.window["start"], "--end", estate.window["end"], "--config", str(estate.config)]
-    done = subprocess.run(
-        [BIN / "allclear", "recover", *where, "--json"],
-        env=server.client_environment(),
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    for _ in range(3):
+        done = subprocess.run(
+            [BIN / "allclear", "recover", *where, "--json"],
+            env=server.client_environment(),
+            cwd=REPOSITORY,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        if "does not answer within" not in done.stderr and "no answer within" not in done.stderr:
+            break
     assert "recorded" not in done.stderr
     (run,) = server.api.runs(tags={"all_": ["terminal"]})
     assert (run["state_type"], run["state"]["name"]) == ("COMPLETED", "All clear")
