@@ -11,7 +11,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from recovery.errors import AllclearError, ConfigError, UsageError
 
@@ -30,7 +30,7 @@ UNBROKEN = "\x00"
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
     """The command's exit code. No traceback reaches a person; `ALLCLEAR_DEBUG=1` shows one."""
     try:
-        code = asyncio.run(command())
+        code = asyncio.run(_interruptible(command()))
         sys.stdout.flush()  # here, where what cannot be written still becomes a sentence
     except AllclearError as error:
         return fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
@@ -49,6 +49,37 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: boo
         what = f"Internal error: {type(error).__name__}: {error}"
         return fail(what, "Nothing more was sent. Run it with ALLCLEAR_DEBUG=1 and report what it shows.", 1, as_json)
     return code
+
+
+async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
+    """What the work returns; the first Ctrl-C cancels it and raises KeyboardInterrupt, the second ends the process.
+
+    The loop's own handler, because it wakes the loop. That of `asyncio.run` does not: a signal that comes in the moment
+    before the loop sleeps is lost until something else happens.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    pressed = False
+
+    def stop() -> None:
+        nonlocal pressed
+        if pressed:
+            _leave_at_once()
+        pressed = True
+        task.cancel()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if pressed:
+            raise KeyboardInterrupt from None
+        raise
+
+
+def _leave_at_once() -> NoReturn:
+    complain("allclear: stopped at once.")
+    os._exit(EXIT_INTERRUPTED)
 
 
 def _writable() -> bool:
@@ -158,13 +189,15 @@ def put(*parts: RenderableType) -> None:
 
 def ask(question: str, otherwise: str) -> str:
     """A person's answer at the terminal. Ctrl-C and Ctrl-D raise UsageError: nothing was done, and `otherwise`."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # asyncio's own would wait for the answer
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # the loop's would wait for the answer
+    woken = signal.set_wakeup_fd(-1)  # and would then be told of it a second time
     try:
         return input(question).strip()
     except (KeyboardInterrupt, EOFError):
         print()
         raise UsageError("Nothing was done.", otherwise) from None
     finally:
+        signal.set_wakeup_fd(woken)
         signal.signal(signal.SIGINT, before)
 
 
@@ -179,8 +212,7 @@ def stop_on_signals(stop: asyncio.Event, *, quietly: bool = False) -> None:
 
     def stop_now_or_soon() -> None:
         if stop.is_set():
-            complain("allclear: stopped at once.")
-            os._exit(EXIT_INTERRUPTED)
+            _leave_at_once()
         stop.set()
         if not quietly:
             complain("allclear: stopping after the current call; once more to stop at once.")

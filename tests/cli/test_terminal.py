@@ -180,6 +180,40 @@ def test_ctrl_c_twice_stops_at_once_and_the_next_run_finishes(tmp_path):
         finished(n, run)
 
 
+DEAF = """
+import asyncio, signal, sys, threading, time
+from recovery.terminal.terminal import run_command
+
+async def work():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    print("asleep", flush=True)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        print("cancelled", flush=True)
+        if "slow" in sys.argv:
+            await asyncio.sleep(60)
+
+threading.Thread(target=time.sleep, args=(90,), daemon=True).start()
+sys.exit(run_command(work, as_json=False))
+"""
+
+
+@pytest.mark.parametrize(("how", "told"), [("quick", "Stopped."), ("slow", "stopped at once")])
+def test_ctrl_c_wakes_a_program_whose_main_thread_the_signal_does_not_reach(how, told):
+    """As in the moment before it sleeps: the signal is taken, and nothing else would ever wake the loop."""
+    command = [sys.executable, "-c", DEAF, how]
+    with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout.readline() == "asleep\n"
+        interrupt(program)
+        assert program.stdout.readline() == "cancelled\n"
+        if how == "slow":
+            interrupt(program)
+        _, err = program.communicate(timeout=20)
+    assert program.returncode == 130
+    assert told in err and "Traceback" not in err
+
+
 @pytest.mark.parametrize("step", ["duplicating", "arming copy"])
 def test_a_program_that_is_killed_in_the_middle_is_gone_on_with(tmp_path, step):
     with served(tmp_path, stage(one), desks=False, waits={"lease_seconds": 1, "arm_seconds": 1}) as n:
