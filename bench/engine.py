@@ -6,6 +6,7 @@ and send name what they made. A real resend reads more (docs/scale.md, "Calls pe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,28 +31,32 @@ STEPS = (
 async def engine(job: Job) -> AsyncIterator[Item]:
     """The durable engine on the ledger that the job names."""
     sockets = Sockets()
+    room = asyncio.Semaphore(job.concurrency)
     async with await Ledger.open(job.ledger, Path(job.state), clock=SystemClock()) as ledger:
         http = transport(job, sockets)
         runner = Runner(ledger, SystemClock(), Policy(()), silent, "bench", lambda: "")
 
         async def one(number: int) -> None:
-            (await http.read("item", "GET", f"/{number}")).obj()
+            async with room:
+                (await http.read("item", "GET", f"/{number}")).obj()
             for step in STEPS:
-                await runner.perform(_effect(http, number, *step))
+                await runner.perform(_effect(http, room, number, *step))
 
         yield one
         await ledger.flush()
     await sockets.close()
 
 
-def _effect(http: Transport, number: int, name: str, kind: ActionKind, harm: Harm) -> Effect:
+def _effect(http: Transport, room: asyncio.Semaphore, number: int, name: str, kind: ActionKind, harm: Harm) -> Effect:
     spec = ActionSpec(f"{http.account}:{number}:{name}", f"slot-{number}", ACCOUNT, kind, harm, str(number))
 
     async def send(attempt: OpenAttempt) -> WriteResult:
-        return await send_effect(http, number, name, attempt)
+        async with room:
+            return await send_effect(http, number, name, attempt)
 
     async def read_back() -> Look:
-        found = await http.record("item", f"/{number}")
+        async with room:
+            found = await http.record("item", f"/{number}")
         return Look(SEEN, found.text("id"), found.digest, "read back")
 
     async def as_replied() -> Look:

@@ -25,11 +25,16 @@ OPEN = OpenAttempt(1, "bench", 1, 1, float("inf"), 30.0)
 
 @dataclass(frozen=True)
 class Job:
-    """One timed run: where, how much, and what the durable peers need."""
+    """One timed run: where, how much, and what the durable peers need.
+
+    At most `concurrency` calls are under way at any time. Who waits for nothing between its calls has as many items in
+    hand; an engine that waits for its disk needs some more to make as many calls.
+    """
 
     url: str
     items: int
     concurrency: int
+    items_at_once: int
     ledger: str = ""
     state: str = ""
     slow_ms: float = 0.0
@@ -39,14 +44,14 @@ Item = Callable[[int], Awaitable[None]]
 
 
 async def crowd(job: Job, one: Item) -> None:
-    """`concurrency` workers over one iterator of items."""
+    """`items_at_once` workers over one iterator of items."""
     numbers = iter(range(job.items))
 
     async def worker() -> None:
         for number in numbers:
             await one(number)
 
-    await asyncio.gather(*(worker() for _ in range(job.concurrency)))
+    await asyncio.gather(*(worker() for _ in range(job.items_at_once)))
 
 
 # ---- bare aiohttp --------------------------------------------------------------------------------------------------

@@ -23,9 +23,15 @@ from bench.databases import Disks
 from bench.machine import noise, paired, save, spread, table
 from bench.peers import PREFECT
 from bench.remote import Remote, running
+from recovery.share import MOST_ACCOUNTS_AT_ONCE
 
 LIMIT = "aiohttp"
-ENGINES = {"engine sqlite": "sqlite", "engine postgresql": "postgresql"}
+CALLS_AT_ONCE = 50
+MORE_ITEMS = f", {MOST_ACCOUNTS_AT_ONCE} items"
+"""As many as the product has in hand; the others have as many items as calls."""
+SQLITE, POSTGRESQL = "engine sqlite", "engine postgresql"
+ENGINES = {SQLITE: "sqlite", SQLITE + MORE_ITEMS: "sqlite"}
+ENGINES |= {POSTGRESQL: "postgresql", POSTGRESQL + MORE_ITEMS: "postgresql"}
 DBOS = {"dbos sqlite": "sqlite", "dbos postgresql": "postgresql"}
 DBOS_PYTHON = Path(__file__).resolve().parents[1] / ".venv-bench" / "bin" / "python"
 SLOW_MS = 5.0
@@ -62,7 +68,8 @@ class Bench:
         name = variant.removesuffix(f" +{SLOW_MS:g} ms")
         run = secrets.token_hex(4)
         job: dict[str, Any] = {"variant": name, "url": f"{self.remote.url}/{latency}/{run}", "items": items}
-        job["concurrency"] = 50
+        job["concurrency"] = CALLS_AT_ONCE
+        job["items_at_once"] = MOST_ACCOUNTS_AT_ONCE if name.endswith(MORE_ITEMS) else CALLS_AT_ONCE
         command = [sys.executable, "-m", "bench.run_one"]
         if name in ENGINES | DBOS:
             job["ledger"], job["state"] = self.disks.ledger((ENGINES | DBOS)[name])
@@ -78,14 +85,13 @@ class Bench:
         )
         if told.returncode:
             raise SystemExit(f"{variant} at {latency} ms failed:\n{told.stderr[-3000:]}")
-        self.remote.check(run, items)
+        self.remote.check(run, items, CALLS_AT_ONCE)
         self.runs.setdefault((latency, variant), []).append(json.loads(told.stdout.splitlines()[-1]))
 
     def rounds(self) -> None:
         """All latencies, each variant once a round, in an order that turns."""
-        variants = [LIMIT, "transport", "engine sqlite", "httpx sequential"]
-        if self.disks.postgres:
-            variants.insert(3, "engine postgresql")
+        postgres = [POSTGRESQL, POSTGRESQL + MORE_ITEMS] if self.disks.postgres else []
+        variants = [LIMIT, "transport", SQLITE, SQLITE + MORE_ITEMS, *postgres, "httpx sequential"]
         started = time.monotonic()
         for number in range(self.plan.rounds):
             self.noise.append(noise())
@@ -93,8 +99,9 @@ class Bench:
                 for variant in variants[number % len(variants) :] + variants[: number % len(variants)]:
                     self.run(latency, variant, items if variant != "httpx sequential" else self.plan.slow_items)
                 if latency == 100 and self.disks.shim:
-                    slow = f"engine sqlite +{SLOW_MS:g} ms"
-                    self.run(latency, slow, items, environment=self.disks.slow(SLOW_MS))
+                    for engine in (SQLITE, SQLITE + MORE_ITEMS):
+                        slow = f"{engine} +{SLOW_MS:g} ms"
+                        self.run(latency, slow, items, environment=self.disks.slow(SLOW_MS))
             if time.monotonic() - started > self.plan.deadline_seconds * 0.7 and number + 1 < self.plan.rounds:
                 self.skipped[f"rounds {number + 2} to {self.plan.rounds}"] = "the time for this part was over"
                 break

@@ -2,7 +2,8 @@
 
 Paths are /<latency in ms>/<run>/<item>[/<effect>]; a GET reads an item, a POST makes it happen, and a GET of
 /<latency>/<run>/<item>/<effect>/seen tells how often it happened. Each run keeps its own count of effects, and
-GET /counts/<run> tells it, so that every timed run is checked: each effect of each item once.
+GET /counts/<run> tells it, so that every timed run is checked: each effect of each item once, and never more calls
+under way than it may have.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import uvloop
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: %s\r\n\r\n"
 EFFECTS = ("stop", "copy", "send")
 COUNTS: dict[str, Counter[tuple[str, str]]] = {}
+UNDER_WAY: Counter[str] = Counter()  # by run
+MOST_UNDER_WAY: Counter[str] = Counter()
 
 
 class Lean(asyncio.Protocol):
@@ -55,7 +58,10 @@ class Lean(asyncio.Protocol):
         body, milliseconds = self.answer(parts)
         reply = HEAD % (len(body), b"keep-alive" if keep else b"close") + body
         if milliseconds:
-            self.loop.call_later(milliseconds / 1000, self.say, reply, keep)
+            run = parts[1]
+            UNDER_WAY[run] += 1
+            MOST_UNDER_WAY[run] = max(MOST_UNDER_WAY[run], UNDER_WAY[run])
+            self.loop.call_later(milliseconds / 1000, self.say, reply, keep, run)
         else:
             self.say(reply, keep)
 
@@ -65,7 +71,8 @@ class Lean(asyncio.Protocol):
             items = {item for item, _ in counts}
             effects = Counter(effect for _, effect in counts.elements())
             most = max(counts.values(), default=0)
-            told = {"items": len(items), "effects": effects, "most": most}
+            under_way = MOST_UNDER_WAY[parts[1]]
+            told = {"items": len(items), "effects": effects, "most": most, "under_way": under_way}
             return json.dumps(told).encode(), 0
         milliseconds, run, item = float(parts[0]), parts[1], parts[2]
         if len(parts) == 4:
@@ -74,7 +81,8 @@ class Lean(asyncio.Protocol):
             return b'{"seen":%d}' % COUNTS.get(run, Counter())[item, parts[3]], milliseconds
         return b'{"ok":true,"id":"%s","status":"4"}' % item.encode(), milliseconds
 
-    def say(self, reply: bytes, keep: bool) -> None:
+    def say(self, reply: bytes, keep: bool, run: str = "") -> None:
+        UNDER_WAY[run] -= 1
         if self.transport.is_closing():
             return
         self.transport.write(reply)
@@ -95,13 +103,15 @@ class Remote:
     url: str
     pid: int
 
-    def check(self, run: str, items: int) -> None:
-        """SystemExit when some effect of some item of the run did not happen exactly once."""
+    def check(self, run: str, items: int, at_once: int | None = None) -> None:
+        """SystemExit when some effect of some item did not happen exactly once, or too many calls were under way."""
         with urllib.request.urlopen(f"{self.url}/counts/{run}", timeout=10) as reply:
             told = json.load(reply)
         wanted = dict.fromkeys(EFFECTS, items)
         if told["items"] != items or told["most"] != 1 or told["effects"] != wanted:
             raise SystemExit(f"run {run} did not do each effect once: {told}, wanted {wanted}")
+        if at_once is not None and told["under_way"] > at_once:
+            raise SystemExit(f"run {run} had {told['under_way']} calls under way, {at_once} are allowed")
 
 
 @contextlib.contextmanager

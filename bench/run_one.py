@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import uvloop
@@ -24,8 +25,8 @@ async def timed(variant: str, job: Job) -> dict[str, Any]:
         await PREFECT[variant](job)
         return _figures(job, started, cpu)
     opened = engine if variant.startswith("engine") else CROWDS[variant]
-    concurrency = 1 if variant == "httpx sequential" else job.concurrency
-    job = Job(job.url, job.items, concurrency, job.ledger, job.state)
+    if variant == "httpx sequential":
+        job = replace(job, concurrency=1, items_at_once=1)
     async with opened(job) as one:
         started, cpu = time.perf_counter(), time.process_time()
         await crowd(job, one)
