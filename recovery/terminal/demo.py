@@ -27,7 +27,7 @@ from recovery.operate import RecoverResult, Run, audit_window, plan_from
 from recovery.settings import load_settings
 from recovery.terminal.commands import show_result, write_report
 from recovery.terminal.progress import Progress
-from recovery.terminal.rehearsal import read_estate, write_config
+from recovery.terminal.rehearsal import CONFIG, read_estate, write_config
 from recovery.terminal.terminal import print_json, put, stop_on_signals
 from recovery.views import recover_view
 from recovery.wiring import Systems, open_systems
@@ -36,6 +36,7 @@ PLAYBOOK = Path(__file__).resolve().parents[2] / "config" / "playbooks" / "proce
 START_SECONDS = 30.0
 PEOPLE = ("Dana Reyes", "Sam Okafor")
 MARK = ".allclear-demo"
+SANDBOX_MARK = ".allclear-sandbox"
 NO_SUCH_SCENARIO = 2
 
 
@@ -105,9 +106,15 @@ def make_room(root: Path) -> None:
 
 
 async def sandbox(root: Path, scenario: str, *, as_json: bool) -> int:
-    """Serves until Ctrl-C."""
+    """Serves until Ctrl-C. UsageError for a folder whose configuration no sandbox has written."""
     await check_scenario(scenario)
+    if (root / CONFIG).exists() and not (root / SANDBOX_MARK).is_file():
+        raise UsageError(
+            f"{root} holds an {CONFIG} that no sandbox has written, and a sandbox writes its own there.",
+            "Give another --root.",
+        )
     root.mkdir(parents=True, exist_ok=True)
+    (root / SANDBOX_MARK).write_text("`allclear sandbox` writes its configuration anew here.\n", encoding="utf-8")
     stop = asyncio.Event()
     stop_on_signals(stop)
     async with estate(root, scenario) as published:

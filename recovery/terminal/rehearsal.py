@@ -13,6 +13,7 @@ from typing import Any
 
 from recovery.terminal import rehearsal_desk
 
+CONFIG = "allclear.toml"
 PEOPLE = ("Dana Reyes", "Sam Okafor")
 REHEARSAL_POLICY = """\
 # A rehearsal's policy: the waits of a real night, in seconds instead of minutes.
@@ -69,7 +70,7 @@ def write_config(estate: Mapping[str, Any], folder: Path, playbook: Path) -> Pat
     lines += _panels(estate, hidden)
     lines += rehearsal_desk.write_desk(estate, folder, hidden, playbook.resolve().parent.parent)
     (folder / "policy.toml").write_text(REHEARSAL_POLICY + _validity(estate), encoding="utf-8")
-    path = folder / "allclear.toml"
+    path = folder / CONFIG
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -132,8 +132,8 @@ def complain(line: str) -> None:
 
 
 def print_json(view: Mapping[str, Any]) -> None:
-    """One document on stdout."""
-    print(json.dumps(view, indent=1, ensure_ascii=False, sort_keys=False))
+    """One document on stdout, at once: who reads a pipe may wait for it while the program goes on."""
+    print(json.dumps(view, indent=1, ensure_ascii=False, sort_keys=False), flush=True)
 
 
 def width_of(out: TextIO) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.program import allclear
+from tests.cli.program import allclear, interrupt, started
 
 
 def kept(root):
@@ -41,3 +41,19 @@ def test_a_wrong_scenario_names_those_there_are_and_makes_nothing(tmp_path, comm
     assert ran.code == 2, ran
     assert "no scenario 'no-such-night'" in ran.err and "one-campaign" in ran.err and "extra" not in ran.err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_sandbox_leaves_a_configuration_of_somebody_else_alone(tmp_path):
+    (tmp_path / "allclear.toml").write_text("the real accounts")
+    ran = allclear("sandbox", "--root", str(tmp_path), "--scenario", "quiet")
+    assert ran.code == 2, ran
+    assert "no sandbox has written" in ran.err
+    assert kept(tmp_path) == {"allclear.toml": "the real accounts"}
+
+
+def test_a_sandbox_starts_again_in_its_own_folder(tmp_path):
+    for _ in range(2):
+        with started("sandbox", "--root", str(tmp_path), "--scenario", "quiet", "--json") as program:
+            assert '"schema"' in "".join(iter(program.stdout.readline, "}\n"))
+            interrupt(program)
+            assert program.wait(30) == 0
