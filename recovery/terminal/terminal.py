@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -57,6 +58,8 @@ async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
     The loop's own handler, because it wakes the loop. That of `asyncio.run` does not: a signal that comes in the moment
     before the loop sleeps is lost until something else happens.
     """
+    if threading.current_thread() is not threading.main_thread():
+        return await work  # signals are the main thread's
     task = asyncio.current_task()
     assert task is not None
     pressed = False

@@ -94,7 +94,7 @@ def killed(server: Server, estate: Estate, digest: str) -> str:
     wait_until("its process", 60, lambda: server.api.get(f"/flow_runs/{run}")["infrastructure_pid"])
     in_the_middle(estate, 0)
     pid = int(server.api.get(f"/flow_runs/{run}")["infrastructure_pid"])
-    for each in (pid, server.pids()[1]):
+    for each in (server.pids()[1], pid):  # in this order: a worker that lives a moment longer reports the run itself
         os.kill(each, signal.SIGKILL)
     wait_until("its end", 20, lambda: gone(pid))
     assert estate.judged()["numbers"]["copies"] <= 1
@@ -166,7 +166,7 @@ def test_the_terminal_finishes_what_a_killed_worker_began_while_the_server_is_lo
     estate: Estate, finished: dict[str, Any]
 ) -> None:
     assert finished["result"]["balance"]["adds_up"]
-    assert "the Prefect server was lost" in finished["stderr"]
+    assert "the Prefect server does not know how this run ended" in finished["stderr"]
     assert finished["stderr"].count("\n") == 1
     assert finished["judged"]["clean"], finished["judged"]["complaints"]
     done = {k: finished["judged"]["numbers"][k] for k in ("misses_with_effect", "copies", "tickets", "notices")}
