@@ -8,11 +8,12 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
 import textwrap
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from recovery.errors import AllclearError, ConfigError, UsageError
 
@@ -31,7 +32,7 @@ UNBROKEN = "\x00"
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
     """The command's exit code. No traceback reaches a person; `ALLCLEAR_DEBUG=1` shows one."""
     try:
-        code = asyncio.run(_interruptible(command()))
+        code = asyncio.run(_woken_by_signals(command()))
         sys.stdout.flush()  # here, where what cannot be written still becomes a sentence
     except AllclearError as error:
         return fail(str(error), error.hint or _what_to_do(error), error.exit_code, as_json)
@@ -52,37 +53,25 @@ def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: boo
     return code
 
 
-async def _interruptible(work: Coroutine[Any, Any, int]) -> int:
-    """What the work returns; the first Ctrl-C cancels it and raises KeyboardInterrupt, the second ends the process.
+async def _woken_by_signals(work: Coroutine[Any, Any, int]) -> int:
+    """What the work returns. Each signal wakes the loop meanwhile, so that the handler of `asyncio.run` gets its turn.
 
-    The loop's own handler, because it wakes the loop. That of `asyncio.run` does not: a signal that comes in the moment
-    before the loop sleeps is lost until something else happens.
+    Without that, a Ctrl-C that comes in the moment before the loop sleeps is lost until something else happens.
     """
     if threading.current_thread() is not threading.main_thread():
         return await work  # signals are the main thread's
-    task = asyncio.current_task()
-    assert task is not None
-    pressed = False
-
-    def stop() -> None:
-        nonlocal pressed
-        if pressed:
-            _leave_at_once()
-        pressed = True
-        task.cancel()
-
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        if pressed:
-            raise KeyboardInterrupt from None
-        raise
-
-
-def _leave_at_once() -> NoReturn:
-    complain("allclear: stopped at once.")
-    os._exit(EXIT_INTERRUPTED)
+    loop = asyncio.get_running_loop()
+    inside, outside = socket.socketpair()
+    with inside, outside:
+        inside.setblocking(False)
+        outside.setblocking(False)
+        loop.add_reader(inside, inside.recv, 4096)
+        before = signal.set_wakeup_fd(outside.fileno(), warn_on_full_buffer=False)
+        try:
+            return await work
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(inside)
 
 
 def _writable() -> bool:
@@ -215,7 +204,8 @@ def stop_on_signals(stop: asyncio.Event, *, quietly: bool = False) -> None:
 
     def stop_now_or_soon() -> None:
         if stop.is_set():
-            _leave_at_once()
+            complain("allclear: stopped at once.")
+            os._exit(EXIT_INTERRUPTED)
         stop.set()
         if not quietly:
             complain("allclear: stopping after the current call; once more to stop at once.")

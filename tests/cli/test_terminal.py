@@ -199,8 +199,8 @@ sys.exit(run_command(work, as_json=False))
 """
 
 
-@pytest.mark.parametrize(("how", "told"), [("quick", "Stopped."), ("slow", "stopped at once")])
-def test_ctrl_c_wakes_a_program_whose_main_thread_the_signal_does_not_reach(how, told):
+@pytest.mark.parametrize("how", ["quick", "slow"])
+def test_ctrl_c_wakes_a_program_whose_main_thread_the_signal_does_not_reach(how):
     """As in the moment before it sleeps: the signal is taken, and nothing else would ever wake the loop."""
     command = [sys.executable, "-c", DEAF, how]
     with subprocess.Popen(command, cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
@@ -211,7 +211,7 @@ def test_ctrl_c_wakes_a_program_whose_main_thread_the_signal_does_not_reach(how,
             interrupt(program)
         _, err = program.communicate(timeout=20)
     assert program.returncode == 130
-    assert told in err and "Traceback" not in err
+    assert "Stopped." in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("step", ["duplicating", "arming copy"])
