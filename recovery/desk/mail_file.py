@@ -99,11 +99,12 @@ def _header(message: EmailMessage, name: str) -> str:
 
 
 def _headers(message: EmailMessage, name: str) -> list[str]:
-    """A header's values as one line each; a value that cannot be parsed is left out."""
+    """A header's values as one line each; one that cannot be parsed is taken as it stands in the mail."""
     try:
-        return [" ".join(str(v).split()) for v in message.get_all(name, [])]
-    except (ValueError, IndexError, AttributeError):  # the standard parser raises these for some malformed headers
-        return []
+        values = [str(v) for v in message.get_all(name, [])]
+    except Exception:  # noqa: BLE001 # the standard parser raises anything for some, and no mail may stop a round
+        values = [str(v) for n, v in message.raw_items() if n.lower() == name]
+    return [" ".join(v.encode("utf-8", "replace").decode().split()) for v in values]
 
 
 def _received_at(message: EmailMessage, taken_at: datetime) -> datetime:

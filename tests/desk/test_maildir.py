@@ -1,5 +1,7 @@
 """A local Maildir: what waits in it, and what is moved when its mails are taken."""
 
+import pytest
+
 from recovery.desk import mail_file
 from recovery.desk.mail_file import Maildir
 
@@ -51,3 +53,15 @@ async def test_a_mail_that_another_round_has_moved_is_taken_without_complaint(tm
     await other.mark_taken("m@acme")
     await other.mark_taken("m@acme")
     assert (lying_in(tmp_path, "new"), lying_in(tmp_path, "cur")) == ([], ["1:2,S"])
+
+
+@pytest.mark.parametrize("header", ["Message-ID: <a@[", "Cc: team: help@cxconnect.ai, \n .ai;"])
+async def test_a_header_that_the_standard_parser_stumbles_over_holds_up_no_mail(tmp_path, header):
+    """It raised UnboundLocalError and TypeError, in each round anew, so that no mail behind it was ever read."""
+    delivered(tmp_path, "1", "m1@acme")
+    raw = f"{header}\nFrom: ann@acme.example\nTo: help@cxconnect.ai\nSubject: stuck\n\nhello\n"
+    (tmp_path / "new" / "0").write_text(raw)
+    mails = await Maildir(tmp_path, START).fetch()
+    assert len(mails) == 2
+    (odd,) = (mail for mail in mails if mail.message_ref != "m1@acme")
+    assert (odd.sender, odd.to[0], odd.text) == ("ann@acme.example", "help@cxconnect.ai", "hello")
