@@ -1,6 +1,7 @@
 """Mails from files: one `.eml`, or a Maildir that a mail server fills. All fields are text from outside (RFC 5322).
 
-Only plain text is read; a mail that has none but HTML comes with its tags removed, and attachments are left alone.
+Only plain text is read; a mail that has none but HTML comes with its tags removed, in the lines that its reader sees,
+and attachments are left alone.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from recovery.model import digest_of
 MOST_BYTES = 10_000_000
 MOST_TEXT = 20_000
 RECIPIENT_HEADERS = ("to", "cc", "delivered-to", "x-original-to")
-TAG = re.compile(r"<(style|script)\b.*?</\1\s*>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+UNSEEN = re.compile(r"<(style|script)\b", re.IGNORECASE)
+LINE = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
+BLOCK = re.compile(r"(?:</?(?:p|div|li|tr|table|ul|ol|h[1-6]|blockquote|pre)\b[^<>]*> ?)+", re.IGNORECASE)
+TAG = re.compile(r"<[^<>]*>")
 
 
 def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
@@ -120,11 +124,41 @@ def _received_at(message: EmailMessage, taken_at: datetime) -> datetime:
 
 
 def _text(message: EmailMessage) -> str:
+    """The plain text, or, where that is missing or empty, the HTML part's text."""
+    for kind in ("plain", "html"):
+        part = message.get_body(preferencelist=(kind,))
+        text = _content(part) if isinstance(part, EmailMessage) else ""
+        text = _of_html(text) if kind == "html" else text
+        if text.strip():
+            return text.strip()
+    return ""
+
+
+def _content(part: EmailMessage) -> str:
+    """A part's text, also of a charset that nobody knows: what a customer wrote is never dropped for its label."""
     try:
-        part = message.get_body(preferencelist=("plain", "html"))
-        content = str(part.get_content()) if part is not None else ""
-    except (LookupError, ValueError, AttributeError, KeyError):  # an unknown charset or a broken part
-        return ""
-    if part is not None and part.get_content_subtype() == "html":
-        return unescape(TAG.sub(" ", content)).strip()
-    return content.strip()
+        text = str(part.get_content())
+    except (LookupError, ValueError, AttributeError):  # an unknown charset, or a broken part
+        payload = part.get_payload(decode=True)
+        raw = payload if isinstance(payload, bytes) else b""
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text = raw.decode("cp1252", "replace")
+    return text.encode("utf-8", "replace").decode()
+
+
+def _of_html(text: str) -> str:
+    """What a reader of the HTML sees, in its lines: a line end in the source is a space, a new block a new line."""
+    shown = TAG.sub(" ", BLOCK.sub("\0", LINE.sub("\0", " ".join(_seen(text).replace("\0", " ").split()))))
+    return "\n".join(" ".join(unescape(line).split()) for line in shown.split("\0"))
+
+
+def _seen(html: str) -> str:
+    """Without styles and scripts; in one pass, for a large mail may hold nothing but their beginnings."""
+    first, *others = UNSEEN.split(html)
+    kept = [first]
+    for name, part in zip(others[::2], others[1::2], strict=True):
+        end = part.lower().find(f"</{name.lower()}")
+        kept.append(part[end:] if end >= 0 else "")
+    return "".join(kept)

@@ -1,0 +1,62 @@
+"""What is read of a mail: its text, whatever program wrote it."""
+
+import time
+
+import pytest
+
+from recovery.desk import mailbox
+from recovery.desk.mail_file import read_mail
+
+from . import stage
+from .stage import START
+
+HEAD = "From: Ann <ann@acme.example>\nTo: help@cxconnect.ai\nSubject: stuck\nMessage-ID: <m@acme>\n"
+
+
+def read(body, kind="text/html; charset=utf-8", to=""):
+    head = HEAD.replace("help@cxconnect.ai", to) if to else HEAD
+    return read_mail(f"{head}Content-Type: {kind}\n\n".encode() + body, START)
+
+
+@pytest.mark.requirement("R003.10", "R003.32")
+@pytest.mark.parametrize(
+    "html",
+    [
+        b"<div>Environment: staging</div><div>Started at: 9</div><div>Steps: open<br>send</div><p>Symptoms: <b>none</b>"
+        b"</p><p>Impact: all</p>",
+        b"<style>p{x:y}</style><p>Environment:\n staging</p>\n<p>Started at: 9</p>\n<p>Steps: open<br/>send</p>\n"
+        b"<ul><li>Symptoms: none<li>Impact: all</ul>",
+    ],
+)
+def test_the_fields_of_a_mail_in_html_stand_on_lines_of_their_own(desk, html):
+    """On one line the first field swallowed all others: they were asked for again, and staging was paged as P1."""
+    request = mailbox.take_in(desk, read(html, to=stage.P1_ADDRESS))
+    assert (request.missing, request.fields["steps"], request.severity) == ((), "open\nsend", "P2")
+
+
+@pytest.mark.parametrize("part", [b"<style ", b"<", b"<div", b"<script>"])
+def test_a_large_mail_of_unfinished_tags_is_read_at_once(part):
+    """Each of them was searched to the end of the mail: nine megabytes took hours, in each round anew."""
+    began = time.monotonic()
+    read(part * (400_000 // len(part)))
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [("x-unknown-1", "Symptoms: café".encode()), ("utf8mb4", b"Symptoms: caf\xe9")],
+)
+def test_text_of_an_unknown_charset_is_kept(charset, body):
+    """It was dropped whole, and the customer was asked for all that stood in it."""
+    assert read(body, f"text/plain; charset={charset}").text == "Symptoms: café"
+
+
+def test_an_empty_plain_part_does_not_hide_the_html(desk):
+    body = b"--B\nContent-Type: text/plain\n\n \n--B\nContent-Type: text/html\n\n<p>Symptoms: none</p>\n--B--\n"
+    assert read(body, "multipart/alternative; boundary=B").text == "Symptoms: none"
+
+
+@pytest.mark.parametrize(("charset", "body"), [("utf-7", b"+2AA-"), ("unicode_escape", b"\\ud800")])
+def test_no_text_holds_half_a_character(charset, body):
+    """Which no ledger, desk or mail server takes."""
+    assert read(body, f"text/plain; charset={charset}").text == "?"
