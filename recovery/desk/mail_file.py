@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
+from email.headerregistry import HeaderRegistry
 from email.message import EmailMessage
-from email.utils import getaddresses, parseaddr, parsedate_to_datetime
+from email.utils import getaddresses, parsedate_to_datetime
 from html import unescape
 from pathlib import Path
 
@@ -23,11 +24,16 @@ from recovery.model import digest_of
 
 MOST_BYTES = 10_000_000
 MOST_TEXT = 20_000
+LONGEST_PARSED = 4_000
+"""The standard parser needs the square of a header's length, and minutes for some of a hundred thousand characters."""
 RECIPIENT_HEADERS = ("to", "cc", "delivered-to", "x-original-to")
 UNSEEN = re.compile(r"<(style|script)\b", re.IGNORECASE)
 LINE = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
 BLOCK = re.compile(r"(?:</?(?:p|div|li|tr|table|ul|ol|h[1-6]|blockquote|pre)\b[^<>]*> ?)+", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
+HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+REGISTRY = HeaderRegistry()
+ADDRESS = re.compile(r"[^\s<>()\[\],;:\"\\@]+@[^\s<>()\[\],;:\"\\@]+")
 
 
 def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
@@ -35,16 +41,16 @@ def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
 
     A mail without a Message-ID is known by its contents, so the same file is the same mail.
     """
-    message = message_from_bytes(raw, policy=policy.default)
+    message = message_from_bytes(raw, policy=policy.default.clone(header_factory=_parsed))
     assert isinstance(message, EmailMessage)
     named = _header(message, "message-id").strip("<>")
-    to = [a for _, a in getaddresses([v for h in RECIPIENT_HEADERS for v in _headers(message, h)]) if "@" in a]
+    to = [a for h in RECIPIENT_HEADERS for a in _addresses(_headers(message, h))]
     return IncomingMail(
         message_ref=named or f"no-id-{digest_of(raw.hex())[:24]}",
         received_at=_received_at(message, taken_at),
-        sender=parseaddr(_header(message, "from"))[1].lower(),
+        sender=next(iter(_addresses(_headers(message, "from")[:1])), "").lower(),
         to=tuple(dict.fromkeys(a.lower() for a in to)),
-        subject=_header(message, "subject")[:250],
+        subject=_subject(message)[:250],
         text=_text(message)[:MOST_TEXT],
         in_reply_to=_header(message, "in-reply-to").strip("<>"),
     )
@@ -103,12 +109,36 @@ def _header(message: EmailMessage, name: str) -> str:
 
 
 def _headers(message: EmailMessage, name: str) -> list[str]:
-    """A header's values as one line each; one that cannot be parsed is taken as it stands in the mail."""
+    """A header's values as they stand in the mail, one line each."""
+    values = (str(value) for each, value in message.raw_items() if each.lower() == name)
+    return [_whole(" ".join(value.split())) for value in values]
+
+
+def _parsed(name: str, value: str) -> object:
+    """A header as the standard parser reads its beginning."""
+    return REGISTRY(name, value[:LONGEST_PARSED])
+
+
+def _subject(message: EmailMessage) -> str:
+    """The subject in its own letters; one that cannot be parsed is taken as it stands."""
     try:
-        values = [str(v) for v in message.get_all(name, [])]
+        return _whole(" ".join(str(message.get("subject", "")).split()))
     except Exception:  # noqa: BLE001 # the standard parser raises anything for some, and no mail may stop a round
-        values = [str(v) for n, v in message.raw_items() if n.lower() == name]
-    return [" ".join(v.encode("utf-8", "replace").decode().split()) for v in values]
+        return _header(message, "subject")
+
+
+def _addresses(values: list[str]) -> list[str]:
+    """The addresses of a header; of one that cannot be parsed, whatever looks like one."""
+    try:
+        found = [address for _, address in getaddresses(values)]
+    except (ValueError, IndexError, RecursionError):
+        found = [address for value in values for address in ADDRESS.findall(value)]
+    return [address for address in found if "@" in address]
+
+
+def _whole(text: str) -> str:
+    """Text without the halves of characters, which no ledger and no desk takes; raw bytes are read as UTF-8."""
+    return HALF.sub("?", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _received_at(message: EmailMessage, taken_at: datetime) -> datetime:
@@ -126,7 +156,10 @@ def _received_at(message: EmailMessage, taken_at: datetime) -> datetime:
 def _text(message: EmailMessage) -> str:
     """The plain text, or, where that is missing or empty, the HTML part's text."""
     for kind in ("plain", "html"):
-        part = message.get_body(preferencelist=(kind,))
+        try:
+            part = message.get_body(preferencelist=(kind,))
+        except Exception:  # noqa: BLE001 # as for the subject: a malformed Content-Type
+            return ""
         text = _content(part) if isinstance(part, EmailMessage) else ""
         text = _of_html(text) if kind == "html" else text
         if text.strip():
@@ -145,7 +178,7 @@ def _content(part: EmailMessage) -> str:
             text = raw.decode()
         except UnicodeDecodeError:
             text = raw.decode("cp1252", "replace")
-    return text.encode("utf-8", "replace").decode()
+    return _whole(text)
 
 
 def _of_html(text: str) -> str:

@@ -60,3 +60,21 @@ def test_an_empty_plain_part_does_not_hide_the_html(desk):
 def test_no_text_holds_half_a_character(charset, body):
     """Which no ledger, desk or mail server takes."""
     assert read(body, f"text/plain; charset={charset}").text == "?"
+
+
+@pytest.mark.parametrize("header", ["To", "From", "Subject", "Message-ID", "Content-Type"])
+@pytest.mark.parametrize("part", ['"', "\\", ",", "(", "a@b.example, "])
+def test_a_long_header_neither_stops_nor_delays_a_round(header, part):
+    """The standard parser takes the square of its length, or raises RecursionError."""
+    began = time.monotonic()
+    read_mail(f"{header}: {part * (60_000 // len(part))}\n{HEAD}\nhello\n".encode(), START)
+    assert time.monotonic() - began < 5
+
+
+def test_recipients_beyond_what_the_standard_parser_reads_are_found():
+    """A P1 address at the end of a long list is a P1."""
+    many = ",\n ".join(f"Person {n} <p{n}@acme.example>" for n in range(500))
+    mail = read_mail(f"Cc: {many}, =?utf-8?q?Caf=C3=A9?= <Last@cxconnect.ai>\n{HEAD}\nhello\n".encode(), START)
+    assert (len(mail.to), mail.to[-1]) == (502, "last@cxconnect.ai")
+    mail = read_mail(f"Cc: {'(' * 5000} <last@cxconnect.ai>\n{HEAD}\nhello\n".encode(), START)
+    assert "last@cxconnect.ai" in mail.to
