@@ -17,6 +17,7 @@ from email.message import EmailMessage
 from email.utils import getaddresses, parsedate_to_datetime
 from html import unescape
 from pathlib import Path
+from typing import cast
 
 from recovery.desk.ports import IncomingMail
 from recovery.errors import UsageError
@@ -114,17 +115,17 @@ def _headers(message: EmailMessage, name: str) -> list[str]:
     return [_whole(" ".join(value.split())) for value in values]
 
 
-def _parsed(name: str, value: str) -> object:
-    """A header as the standard parser reads its beginning."""
-    return REGISTRY(name, value[:LONGEST_PARSED])
+def _parsed(name: str, value: str) -> str:
+    """A header as the standard parser reads its beginning; one that it stumbles over is empty."""
+    try:
+        return cast("str", REGISTRY(name, value[:LONGEST_PARSED]))
+    except Exception:  # noqa: BLE001 # it raises anything for malformed headers, and no mail may stop a round
+        return cast("str", REGISTRY(name, ""))
 
 
 def _subject(message: EmailMessage) -> str:
-    """The subject in its own letters; one that cannot be parsed is taken as it stands."""
-    try:
-        return _whole(" ".join(str(message.get("subject", "")).split()))
-    except Exception:  # noqa: BLE001 # the standard parser raises anything for some, and no mail may stop a round
-        return _header(message, "subject")
+    """The subject in its own letters, or as it stands in the mail."""
+    return _whole(" ".join(str(message.get("subject", "")).split())) or _header(message, "subject")
 
 
 def _addresses(values: list[str]) -> list[str]:
@@ -156,10 +157,7 @@ def _received_at(message: EmailMessage, taken_at: datetime) -> datetime:
 def _text(message: EmailMessage) -> str:
     """The plain text, or, where that is missing or empty, the HTML part's text."""
     for kind in ("plain", "html"):
-        try:
-            part = message.get_body(preferencelist=(kind,))
-        except Exception:  # noqa: BLE001 # as for the subject: a malformed Content-Type
-            return ""
+        part = message.get_body(preferencelist=(kind,))
         text = _content(part) if isinstance(part, EmailMessage) else ""
         text = _of_html(text) if kind == "html" else text
         if text.strip():
