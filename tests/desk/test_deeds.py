@@ -1,0 +1,94 @@
+"""How effects are done at the desks and seen to be there, with a ledger and desks that crash or lose a reply."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recovery.act import Runner
+from recovery.desk.deeds import Desks
+from recovery.desk.outbox import Effect
+from recovery.desk.perform import Outbox
+from recovery.desk.settings import DeskSettings
+from recovery.ledger.ledger import Ledger
+from recovery.model import ActionKind, AttemptOutcome, OpenAttempt, System, WriteResult
+from recovery.policy import Policy
+from recovery.ports import TicketLink
+from tests.desk.test_intake_reads import StillClock
+
+
+@dataclass
+class Links:
+    """A ticket desk with one ticket. `lost` writes get no answer: those of `unwritten` had no effect either."""
+
+    kept: dict[str, TicketLink] = field(default_factory=dict)
+    lost: int = 0
+    unwritten: int = 0
+    shows_state: bool = True
+    calls: int = 0
+
+    async def links(self, key: str) -> dict[str, TicketLink]:
+        return self.kept
+
+    async def link(
+        self, key: str, global_id: str, title: str, url: str, resolved: bool, attempt: OpenAttempt
+    ) -> WriteResult:
+        self.calls += 1
+        if self.calls > self.unwritten:
+            self.kept[global_id] = TicketLink(url, resolved if self.shows_state else None)
+        if self.calls <= self.lost:
+            return WriteResult(AttemptOutcome.UNKNOWN, detail="no answer")
+        return WriteResult(AttemptOutcome.APPLIED, ref="10001")
+
+
+@pytest.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    async with await Ledger.open(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "state") as opened:
+        yield opened
+
+
+def outbox_of(ledger: Ledger, desk: DeskSettings, **desks: Any) -> Outbox:
+    runner = Runner(ledger, StillClock(datetime.now(UTC)), Policy(()), lambda *_: None, "run", lambda: "")
+    return Outbox(runner, Desks(**desks), desk, b"secret")
+
+
+def link_effect(resolved: bool) -> Effect:
+    payload = {"key": "INC-1", "global_id": "allclear:r1", "title": "t", "url": "https://z.example/1"}
+    slot = "resolved-0" if resolved else "link-0"
+    return Effect(ActionKind.TICKET_LINK, System.JIRA, "r1", slot, {**payload, "resolved": resolved})
+
+
+async def rounds(outbox: Outbox, effect: Effect, most: int = 6) -> Sequence[bool]:
+    """Whether each round, an hour apart, found or made it, up to the first that did."""
+    done: list[bool] = []
+    while len(done) < most and not any(done):
+        done.append((await outbox.alone(effect, "inc")).done)
+        await outbox.runner.clock.sleep(3600)
+    return done
+
+
+@pytest.mark.requirement("R002.12")
+@pytest.mark.parametrize("shows_state", [True, False])
+async def test_a_link_whose_striking_through_was_lost_is_struck_through(
+    ledger: Ledger, desk: DeskSettings, shows_state: bool
+) -> None:
+    """The open link was taken for the resolved one, and the ticket showed a customer's ticket as open for ever."""
+    jira = Links(shows_state=shows_state)
+    outbox = outbox_of(ledger, desk, tickets=jira)
+    assert (await outbox.alone(link_effect(False), "inc")).done
+    jira.lost, jira.unwritten = 2, 2
+    assert any(await rounds(outbox, link_effect(True)))
+    assert jira.kept["allclear:r1"].resolved is (True if shows_state else None)
+
+
+@pytest.mark.requirement("R002.12")
+async def test_a_link_that_is_as_it_should_be_is_not_set_again(ledger: Ledger, desk: DeskSettings) -> None:
+    """The reply was lost, the effect was not."""
+    jira = Links(lost=1)
+    assert any(await rounds(outbox_of(ledger, desk, tickets=jira), link_effect(True)))
+    assert (jira.calls, jira.kept["allclear:r1"].resolved) == (1, True)
