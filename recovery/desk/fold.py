@@ -217,6 +217,8 @@ def _effect_done(incident: Incident, event: StreamEvent) -> Incident:
     if name in incident.delivered:
         return incident
     done = Delivery(_time(data, "at") or event.at, _text(data, "ref"), _text(data, "url"), _text(data, "detail"))
+    holds = data.get("holds")
+    done = replace(done, holds=holds if isinstance(holds, int) else None)
     failures = {k: v for k, v in incident.failures.items() if k != name}
     return replace(incident, delivered={**incident.delivered, name: done}, failures=failures)
 

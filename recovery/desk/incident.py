@@ -98,12 +98,16 @@ class Signature:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One effect as it was confirmed at the remote."""
+    """One effect as it was confirmed at the remote.
+
+    `holds` is the incident's `seq` up to which its text is known to go; None in the events of an older program.
+    """
 
     at: datetime
     ref: str
     url: str = ""
     detail: str = ""
+    holds: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Literal, TypeVar
 
 from recovery.desk import announce, ticket
-from recovery.desk.incident import Delivery, Incident, Post, Report
+from recovery.desk.incident import Delivery, Entry, Incident, Post, Report
 from recovery.desk.ports import BoardTaskDraft, CustomerTicketDraft, MailDraft, PageDraft, StatusDraft
 from recovery.desk.settings import PHASES, DeskSettings, P1Event
 from recovery.model import ActionKind, Harm, System, iso, marker_of
@@ -202,7 +202,7 @@ def _tickets(incident: Incident, _now: datetime, settings: DeskSettings) -> Iter
             yield _effect(ActionKind.TICKET_LINK, System.JIRA, child, "link", payload)
     for entry in incident.timeline:
         line = _learnt(entry.kind, entry.data)
-        if line and parent.at < entry.at:
+        if line and not _held(parent, entry):
             payload = {"key": parent.ref, "paragraphs": (f"{iso(entry.at)} {entry.by}: {line}",)}
             yield _effect(ActionKind.TICKET_COMMENT, System.JIRA, incident.ref, f"learnt-{entry.seq}", payload)
     if incident.posts:
@@ -210,6 +210,13 @@ def _tickets(incident: Incident, _now: datetime, settings: DeskSettings) -> Iter
         told = f"Announced at {iso(post.at)}, approved by {post.approved_by}:"
         payload = {"key": parent.ref, "paragraphs": (told, post.title, *post.body.splitlines())}
         yield _effect(ActionKind.TICKET_COMMENT, System.JIRA, incident.ref, f"post-{post.n}", payload)
+
+
+def _held(ticket_filed: Delivery, entry: Entry) -> bool:
+    """Whether the ticket's text was made with the entry in it; one that was found after a lost reply is the older."""
+    if ticket_filed.holds is None:
+        return entry.at <= ticket_filed.at
+    return entry.seq <= ticket_filed.holds
 
 
 def _learnt(kind: str, data: Mapping[str, object]) -> str:

@@ -57,6 +57,7 @@ class Told:
     """What one effect came to; `done` is false with the reason in `text`, `final` when it is not tried again.
 
     `unanswered` says that its desk, asked just now, neither took nor refused it: others there would fare no better.
+    `holds` is the incident's `seq` up to which the text at the desk is known to go.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Told:
     url: str = ""
     final: bool = False
     unanswered: bool = False
+    holds: int = 0
 
 
 @dataclass(slots=True)
@@ -172,7 +174,9 @@ class Outbox:
         if ref not in making.urls and effect.kind in (ActionKind.TICKET, ActionKind.CUSTOMER_TICKET):
             with suppress(RemoteError):  # only the address for links is missing, and the next look brings it
                 await made.look()
-        return Told(effect.name, True, ref, "", making.urls.get(ref, ""))
+        # What was not sent just now may have been sent by an earlier call, which knew the declaration at least.
+        holds = incident.seq if incident is not None and tried.sent else 1
+        return Told(effect.name, True, ref, "", making.urls.get(ref, ""), holds=holds)
 
     async def _set_free(self, key: str, tried: _Tried) -> Told | None:
         """Lets a held effect be tried again, or says why it waits.
@@ -215,6 +219,7 @@ class _Tried:
     seen: bool = False
     refused: bool = False
     unanswered: str = ""
+    sent: bool = False
 
     def deed(self) -> Deed:
         """The deed with everything that passes noted."""
@@ -234,7 +239,7 @@ class _Tried:
 
     async def send(self, attempt: OpenAttempt) -> WriteResult:
         """Sends once; whether absence may be believed after that is a new question."""
-        self.believes = self.made.settle_seconds == 0
+        self.believes, self.sent = self.made.settle_seconds == 0, True
         result = await self.made.send(attempt)
         self.refused = result.outcome is AttemptOutcome.REJECTED and not result.auth_failed
         open_still = result.auth_failed or result.outcome in (AttemptOutcome.UNKNOWN, AttemptOutcome.NOT_APPLIED)
@@ -259,7 +264,8 @@ def _outcome(incident: Incident, told: Told, by: str, at: datetime) -> Sequence[
         return ()
     data: dict[str, object] = {"effect": told.name, "at": iso(at)}
     if told.done:
-        return (Change("effect_done", by, at, {**data, "ref": told.ref, "url": told.url, "detail": told.text}),)
+        more = {"ref": told.ref, "url": told.url, "detail": told.text, "holds": told.holds}
+        return (Change("effect_done", by, at, {**data, **more}),)
     known = incident.failures.get(told.name)
     same = known is not None and known.reason == told.text and known.final == told.final
     if known is not None and same and known.tries >= TRIES_BEFORE_ALARM and at - known.at < SAME_FAILURE_AGAIN:

@@ -11,14 +11,18 @@ from typing import Any
 import pytest
 
 from recovery.act import Runner
+from recovery.desk import rules
 from recovery.desk.deeds import Desks
+from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import Effect
 from recovery.desk.perform import Outbox
+from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
+from recovery.errors import Unavailable
 from recovery.ledger.ledger import Ledger
 from recovery.model import ActionKind, AttemptOutcome, OpenAttempt, System, WriteResult
 from recovery.policy import Policy
-from recovery.ports import TicketLink
+from recovery.ports import TicketDraft, TicketLink, TicketRef
 from tests.desk.test_intake_reads import StillClock
 
 
@@ -92,3 +96,50 @@ async def test_a_link_that_is_as_it_should_be_is_not_set_again(ledger: Ledger, d
     jira = Links(lost=1)
     assert any(await rounds(outbox_of(ledger, desk, tickets=jira), link_effect(True)))
     assert (jira.calls, jira.kept["allclear:r1"].resolved) == (1, True)
+
+
+@dataclass
+class Tickets(Links):
+    """A ticket desk that finds its tickets; the reply to the first one is lost, with its effect."""
+
+    filed: list[TicketDraft] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    down: bool = True
+
+    async def find(self, marker: str) -> Sequence[TicketRef]:
+        if self.down:
+            raise Unavailable("jira", "", "down")
+        return [TicketRef("1", "INC-1", "") for draft in self.filed if draft.marker == marker]
+
+    async def file(self, draft: TicketDraft, attempt: OpenAttempt) -> WriteResult:
+        self.filed.append(draft)
+        self.down = True
+        return WriteResult(AttemptOutcome.UNKNOWN, detail="no answer")
+
+    async def comment(self, key: str, paragraphs: Sequence[str], marker: str, attempt: OpenAttempt) -> WriteResult:
+        self.comments.append(f"{marker} {paragraphs}")
+        return WriteResult(AttemptOutcome.APPLIED, ref="7")
+
+    async def has_comment(self, key: str, marker: str) -> bool:
+        return any(marker in comment for comment in self.comments)
+
+
+@pytest.mark.requirement("R002.8", "R002.11")
+async def test_what_was_learnt_while_a_tickets_reply_was_lost_comes_as_a_comment(
+    ledger: Ledger, desk: DeskSettings
+) -> None:
+    """It was learnt before the ticket was known to be there, and after its text was made: it stood nowhere on it."""
+    jira = Tickets(down=False)
+    office = IncidentOffice(outbox_of(ledger, desk, tickets=jira), desk)
+    engineer, now = "engineer.on.call", office.clock.now()
+    said = Declaration("No mails", "person", "x", ("P1",), "subset", "outage", "production", "UTC", now)
+    ref = (await office.declare(engineer, said, "inc-1")).ref
+    await office.deliver(ref)
+    assert len(jira.filed) == 1 and jira.down
+    await office.step(ref, lambda _i: [rules.record_fact(desk, engineer, now, "symptoms", ("pending send",))])
+    jira.down = False
+    for _ in range(3):
+        await office.clock.sleep(3600)
+        await office.deliver(ref)
+    assert len(jira.filed) == 1
+    assert sum("symptoms: pending send" in comment for comment in jira.comments) == 1
