@@ -267,9 +267,13 @@ def _customer_tickets(incident: Incident, _now: datetime, settings: DeskSettings
 
 
 def _customer_draft(report: Report) -> CustomerTicketDraft:
-    """Answers to these tickets are top priority, whatever the incident's severity (R002.16)."""
+    """Answers to these tickets are top priority, whatever the incident's severity (R002.16).
+
+    A mail may hold nothing but a picture, and a ticket without a word is refused for good.
+    """
+    text = report.text.strip() or report.subject.strip() or "(no text)"
     return CustomerTicketDraft(
-        "", report.subject, report.text, report.customer, report.email, "urgent", (INCIDENT_TAG,), public=True
+        "", report.subject, text, report.customer, report.email, "urgent", (INCIDENT_TAG,), public=True
     )
 
 

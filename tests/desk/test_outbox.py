@@ -6,6 +6,7 @@ import pytest
 
 from recovery.desk import alarms, rules, tasks
 from recovery.desk.outbox import batches
+from recovery.model import ActionKind
 
 from . import stage
 from .stage import START
@@ -275,3 +276,13 @@ def test_names_of_effects_never_depend_on_wording_or_time(play, tmp_path):
     other.report("r1", text="else", received_at=START - timedelta(hours=1))
     other.wait(hours=9)
     assert [e.name for e in play.due()] == [e.name for e in other.due()]
+
+
+@pytest.mark.requirement("R002.6")
+@pytest.mark.parametrize(("subject", "text"), [("Look at this", "Look at this"), ("", "(no text)")])
+def test_a_report_without_a_word_gets_its_ticket_all_the_same(play, subject, text):
+    """A mail may hold a picture only; Zendesk refuses a first comment that is blank."""
+    play.declare()
+    play.report("r1", subject=subject, text=" \n")
+    (made,) = (e for e in play.due() if e.kind is ActionKind.CUSTOMER_TICKET)
+    assert made.payload["draft"].text == text
