@@ -82,7 +82,7 @@ def announcement(settings: DeskSettings, incident: Incident, phase: Phase) -> Wo
 
     The time of resolution is a person's or "Unknown", never computed (R002.23).
     """
-    return render(settings, phase, {"brand": _brand(settings, incident)}, _fills(incident))
+    return render(settings, phase, {"brand": brand_of(settings, incident)}, _fills(incident))
 
 
 def update(settings: DeskSettings, incident: Incident, note: str, now: datetime) -> Words:
@@ -91,14 +91,14 @@ def update(settings: DeskSettings, incident: Incident, note: str, now: datetime)
         raise RefusedError("A regular update needs an open announcement; announce a phase first.")
     if not note.strip() or PLACEHOLDER.search(note):
         raise RefusedError("An update needs a sentence from a person about what is being done.")
-    title = settings.templates[incident.phase].partition("\n")[0]
+    title = announcement(settings, incident, incident.phase).title
     due = now + timedelta(minutes=settings.desk.announcements.update_minutes)
     local = due.astimezone(ZoneInfo(incident.time_zone))
     values = {
         "title": title,
         "note": note,
         "next_update": f"{local:%H:%M} ({incident.time_zone})",
-        "brand": _brand(settings, incident),
+        "brand": brand_of(settings, incident),
     }
     return render(settings, "update", values, _fills(incident))
 
@@ -169,7 +169,7 @@ def _filled(placeholder: str, fills: Mapping[str, str]) -> str:
     return value
 
 
-def _brand(settings: DeskSettings, incident: Incident) -> str:
+def brand_of(settings: DeskSettings, incident: Incident) -> str:
     """The customers' own brand when they share one, else the desk's: the same words go to all."""
     brands = {settings.brand(account) for account in incident.customers}
     return brands.pop() if len(brands) == 1 else settings.desk.brand

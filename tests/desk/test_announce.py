@@ -338,3 +338,16 @@ def test_by_hand_there_is_text_to_copy_a_deep_link_and_a_timed_take_down(play):
     play.add(rules.complete_task(play.settings, "support.lead", at, "in-app/post-2/show"))
     due = {t.ref: t.due_at for t in tasks.tasks_for(play.settings, play.incident) if t.ref.startswith("in-app")}
     assert due == {"in-app/post-1/take-down": None, "in-app/post-2/take-down": at + timedelta(minutes=60)}
+
+
+@pytest.mark.requirement("R002.13", "R003.50")
+def test_a_title_with_the_brand_is_filled_in_an_update_too(tmp_path):
+    """The update took the title as the template has it: customers read "{{ brand }}"."""
+    folder = stage.copy_config(tmp_path)
+    template = folder / "templates" / "investigating.j2"
+    template.write_text("{{ brand }}: " + template.read_text())
+    play = stage.Play(stage.load_desk(folder, stage.ENVIRON))
+    play.declare()
+    title = play.announce("investigating").posts[-1].title
+    play.add(rules.prepare_update(play.settings, play.incident, "support.lead", play.now, "We restart the queues."))
+    assert play.incident.draft.title == title == "iDonate: Service Status Update: Issue Under Investigation"
