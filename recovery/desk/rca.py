@@ -230,6 +230,6 @@ def _customer_version(settings: DeskSettings, incident: Incident, facts: RcaFact
         "causes": facts.causes_for_customers or NOT_YET_KNOWN,
         "temporary_fix": facts.temporary_fix or NOT_YET_KNOWN,
         "permanent_fix": facts.permanent_fix or NOT_YET_KNOWN,
-        "brand": settings.desk.brand,
+        "brand": announce.brand_of(settings, incident),
     }
     return announce.render(settings, "rca_customer", values, {})

@@ -192,3 +192,12 @@ def test_the_report_names_what_took_longest_to_triage_to_answer_and_to_tell_cust
         ("P1", "time to triage", 2, timedelta(minutes=12), None),
     ]
     assert not sla_report(desk, incidents, START + timedelta(hours=1), START + timedelta(days=1), slow.now)
+
+
+@pytest.mark.requirement("R003.50")
+def test_the_analysis_is_signed_with_the_customers_own_brand(tmp_path):
+    """As the announcements are: it was the desk's, which these customers do not know."""
+    own = ('name = "Acme Theatre"', 'name = "Acme Theatre"\nbrand = "ChatLingual"')
+    play = stage.Play(stage.settings(tmp_path, desk=[own]))
+    play.declare()
+    assert draft(play).customer.body.splitlines()[-1] == "ChatLingual"
