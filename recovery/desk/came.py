@@ -114,11 +114,13 @@ def reply_data(mail: IncomingMail, about: str) -> dict[str, object]:
 
 
 def answered_by(known: Mapping[str, Came], mail: IncomingMail) -> Came | None:
-    """What a reply is about: the mail it answers, or the one that our answer to it was about."""
+    """What a reply is about: the mail it answers, an earlier reply to that, or our answer to it."""
     if not mail.in_reply_to:
         return None
     for came in known.values():
         ours = [message for _, message in came.answered.values()]
-        if came.mail is not None and mail.in_reply_to in (came.mail.message_ref, *ours):
+        if came.mail is None:
+            continue
+        if mail.in_reply_to in (came.mail.message_ref, *ours, *(reply.message_ref for reply in came.replies)):
             return came
     return None

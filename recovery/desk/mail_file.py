@@ -53,7 +53,7 @@ def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
         to=tuple(dict.fromkeys(a.lower() for a in to)),
         subject=_subject(message)[:250],
         text=_text(message)[:MOST_TEXT],
-        in_reply_to=_header(message, "in-reply-to").strip("<>"),
+        in_reply_to=_header(message, "in-reply-to").partition("> ")[0].strip("<>"),
     )
 
 

@@ -115,3 +115,15 @@ async def test_an_incident_that_has_been_over_for_a_month_is_not_read_by_a_round
     done = await intake.office.round()
     assert list(done.told) == [new.ref]
     assert read[f"incident/{old.ref}"] == 0 < read[f"incident/{new.ref}"]
+
+
+@pytest.mark.requirement("R002.16")
+async def test_a_customer_who_answers_an_own_reply_has_still_the_one_request(intake: Intake) -> None:
+    """ "One more thing", sent as an answer to one's own last mail, became a request with a receipt of its own."""
+    to = ("help@cxconnect.ai",)
+    for ref, about in (("m1@acme", ""), ("m2@acme", "m1@acme"), ("m3@acme", "m2@acme"), ("m4@acme", "m3@acme")):
+        mail = IncomingMail(ref, START, "ann@acme.example", to, "Late", f"text of {ref}", about)
+        await intake.journal([mail])
+        await intake.journal([mail])
+    (came,) = await intake.waiting()
+    assert [reply.message_ref for reply in came.replies] == ["m2@acme", "m3@acme", "m4@acme"]

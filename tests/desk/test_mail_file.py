@@ -78,3 +78,9 @@ def test_recipients_beyond_what_the_standard_parser_reads_are_found():
     assert (len(mail.to), mail.to[-1]) == (502, "last@cxconnect.ai")
     mail = read_mail(f"Cc: {'(' * 5000} <last@cxconnect.ai>\n{HEAD}\nhello\n".encode(), START)
     assert "last@cxconnect.ai" in mail.to
+
+
+@pytest.mark.parametrize("header", ["<a@acme>", "<a@acme> <b@acme>", "<a@acme>\n <b@acme>"])
+def test_a_mail_that_answers_several_answers_the_first(header):
+    mail = read_mail(f"In-Reply-To: {header}\n{HEAD}\nhello\n".encode(), START)
+    assert mail.in_reply_to == "a@acme"
