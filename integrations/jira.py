@@ -22,7 +22,7 @@ from integrations.pages import CursorPage, read_by_cursor
 from integrations.plaintext import plain
 from recovery.errors import BadReply, NotFound, Refused, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult
-from recovery.ports import TicketDraft, TicketLink, TicketRef
+from recovery.ports import TicketDraft, TicketRef
 
 API = "/rest/api/3"
 PROPERTY = "allclear"
@@ -138,14 +138,14 @@ class JiraClient:
         me = await self._http.record("myself", f"{API}/myself")
         return author.text("accountId", "") == me.ref("accountId")
 
-    async def links(self, key: str) -> Mapping[str, TicketLink]:
-        """The ticket's remote links by their globalId; links without one are not ours."""
+    async def links(self, key: str) -> Mapping[str, bool | None]:
+        """globalId -> whether the link is struck through, None where not shown; links without one are not ours."""
         reply = await self._http.read("remotelinks", "GET", f"{API}/issue/{segment(key)}/remotelink")
         try:
             rows = self._http.rows("remotelinks", reply)
         except BadReply:  # the published document shows one link where the service gives a list
             rows = [self._http.fields("remotelinks", reply)]
-        return {row.text("globalId"): _link_of(row.record("object")) for row in rows if row.text("globalId", "")}
+        return {row.text("globalId"): _resolved(row.record("object")) for row in rows if row.text("globalId", "")}
 
     def _ticket(self, row: Fields) -> TicketRef:
         key = row.ref("key")
@@ -288,10 +288,10 @@ def label_of(marker: str) -> str:
     return f"{PROPERTY}-{core.removeprefix('rk')}"
 
 
-def _link_of(linked: Fields) -> TicketLink:
-    """A link as shown; in a status, a flag that is not there is one that is not set."""
+def _resolved(linked: Fields) -> bool | None:
+    """Whether a link is struck through; in a status, a flag that is not there is one that is not set."""
     status = linked.maybe_record("status")
-    return TicketLink(linked.text("url", ""), None if status is None else status.flag("resolved", False))
+    return None if status is None else status.flag("resolved", False)
 
 
 def _property(marker: str) -> dict[str, Any]:

@@ -252,14 +252,6 @@ class TicketRef:
 
 
 @dataclass(frozen=True, slots=True)
-class TicketLink:
-    """A remote link on a ticket. `resolved` is None where the desk does not show whether it is struck through."""
-
-    url: str
-    resolved: bool | None
-
-
-@dataclass(frozen=True, slots=True)
 class ChatRef:
     """A message in a channel."""
 
@@ -463,8 +455,8 @@ class TicketDesk(Protocol):
         """Upsert a remote link by its globalId."""
         ...
 
-    async def links(self, key: str) -> Mapping[str, TicketLink]:
-        """The ticket's remote links by their globalId."""
+    async def links(self, key: str) -> Mapping[str, bool | None]:
+        """globalId -> whether the remote link is struck through; None where that is not shown."""
         ...
 
 

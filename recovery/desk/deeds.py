@@ -163,9 +163,9 @@ def _ticket_link(m: Making) -> Deed | None:
         return await desk.link(key, name, str(p["title"]), str(p["url"]), bool(p["resolved"]), attempt)
 
     async def look() -> Look:
-        link = (await desk.links(key)).get(name)
-        there = link is not None and link.resolved in (None, bool(p["resolved"]))
-        state = "as it should be" if there else "in another state" if link else "not there"
+        links = await desk.links(key)
+        there = name in links and links[name] in (None, bool(p["resolved"]))
+        state = "as it should be" if there else "in another state" if name in links else "not there"
         return Look(SEEN if there else ABSENT, key, "", f"link {name} on {key} is {state}")
 
     # A link is set again with the same id, so there is nothing to find first: the state of the link may have changed.
