@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from integrations.http import CapabilityManifest, Fields, Reply, Transport, segment
 from integrations.plaintext import plain
@@ -38,8 +37,8 @@ LOOK_SECONDS = 5.0
 class PagerDuty:
     """One PagerDuty service. `events` is the transport to Events v2 (no credentials), `rest` the one to REST v2.
 
-    `sender` is the e-mail address of the PagerDuty user on whose behalf REST writes are made. Give `events` the budget
-    `EVENTS_BUDGET`: the two APIs are limited apart, and a REST API that is used up must not hold back a page.
+    Give `events` the budget `EVENTS_BUDGET`: the two APIs are limited apart, and a REST API that is used up must not
+    hold back a page.
     """
 
     EVENTS_BUDGET = "pagerduty-events"
@@ -51,11 +50,10 @@ class PagerDuty:
         rest: Transport,
         routing_key: str,
         service: str,
-        sender: str,
         proven: CapabilityManifest | None = None,
     ) -> None:
         self._events, self._rest = events, rest
-        self._routing_key, self._service, self._sender = routing_key, service, sender
+        self._routing_key, self._service = routing_key, service
         self._proven = proven or CapabilityManifest(System.PAGERDUTY.value)
 
     def __repr__(self) -> str:
@@ -141,39 +139,6 @@ class PagerDuty:
         """Resolve; a repeat changes nothing."""
         return await self._event("resolve", dedup_key, attempt, {})
 
-    async def open_incident(self, draft: PageDraft, attempt: OpenAttempt, *, priority_ref: str = "") -> WriteResult:
-        """Open the incident over REST, which alone can give it a priority; `ref` is its id.
-
-        PagerDuty refuses a key that is open on the service with 400: such an incident is looked up and adopted. Use it
-        *instead of* `trigger`, never beside it. A resolved key is refused here as in `trigger`.
-        """
-        known = await self._look(draft.dedup_key, attempt)
-        if known is not None:
-            return _adopted(known)
-        details = "\n".join(f"{name}: {_cut(value, LONGEST_DETAIL)}" for name, value in draft.details.items())
-        incident: dict[str, Any] = {
-            "type": "incident",
-            "title": plain(draft.summary, LONGEST_SUMMARY) or "incident",
-            "service": {"id": self._service, "type": "service_reference"},
-            "incident_key": draft.dedup_key,
-            "body": {"type": "incident_body", "details": details},
-        }
-        if priority_ref:
-            incident["priority"] = {"id": priority_ref, "type": "priority_reference"}
-        result = await self._rest.write(
-            attempt,
-            "incident_create",
-            "POST",
-            "/incidents",
-            judge=_judge_incident,
-            json={"incident": incident},
-            headers={"From": self._sender},
-        )
-        if result.outcome is AttemptOutcome.REJECTED and result.exchange is not None and result.exchange.status == 400:
-            known = await self._look(draft.dedup_key, attempt)
-            return replace(_adopted(known), exchange=result.exchange) if known is not None else result
-        return result
-
     async def _look(self, dedup_key: str, attempt: OpenAttempt) -> Page | None:
         """`find`, at most five seconds and never longer than half of the time in which the trigger may still leave."""
         left = attempt.send_by_monotonic - self._rest.clock.monotonic()
@@ -219,19 +184,6 @@ def _page(incident: Fields, dedup_key: str) -> Page:
         acknowledged_at=first.moment("at") if first else None,
         acknowledged_by=person.text("summary", "") if person else "",
     )
-
-
-def _adopted(page: Page) -> WriteResult:
-    if page.status is PageStatus.RESOLVED:
-        return WriteResult(
-            AttemptOutcome.REJECTED, ref=page.ref, detail="this page was resolved; it is not opened again"
-        )
-    return WriteResult(AttemptOutcome.APPLIED, ref=page.ref, detail="the page is open already")
-
-
-def _judge_incident(reply: Reply) -> WriteResult | None:
-    ref = reply.obj()["incident"]["id"]
-    return WriteResult(AttemptOutcome.APPLIED, ref=ref) if isinstance(ref, str) and ref else None
 
 
 def _link(pair: tuple[str, str]) -> tuple[str, str]:

@@ -107,7 +107,6 @@ class _Maker:
             rest=self._transport(System.PAGERDUTY, named.rest_url, PagerDuty.credentials(token), (routing_key, token)),
             routing_key=routing_key,
             service=named.service,
-            sender=named.sender,
         )
 
     def board(self) -> Board | None:

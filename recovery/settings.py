@@ -51,7 +51,10 @@ __all__ = [
 DEFAULT_CONFIG = Path("config/allclear.toml")
 M = TypeVar("M", bound=BaseModel)
 _WAITS, _LIMITS = Waits(), Limits()
-RETIRED = {"waits.disarm_lead_seconds": "no setting any more, because every stop is proven by reading; remove the line"}
+RETIRED = {
+    "waits.disarm_lead_seconds": "no setting any more, because every stop is proven by reading; remove the line",
+    "pagerduty.sender": "no setting any more, because nothing is written over PagerDuty's REST API; remove the line",
+}
 
 
 class LedgerSettings(Strict):

@@ -188,14 +188,13 @@ class ZendeskSettings(Paced):
 
 
 class PagerDutySettings(Paced):
-    """One PagerDuty service: its Events v2 routing key and a REST token to look with. `sender` is the From address."""
+    """One PagerDuty service: its Events v2 routing key and a REST token to look with."""
 
     events_url: str = "https://events.pagerduty.com"
     rest_url: str = "https://api.pagerduty.com"
     routing_key: SecretAt
     token: SecretAt
     service: Text
-    sender: Text
 
 
 class ClickUpSettings(Paced):

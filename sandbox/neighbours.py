@@ -84,7 +84,7 @@ def pagerduty(world: World, given: Any) -> Neighbour:
 
     def describe(url: str) -> Row:
         keys = {"routing_key": state.routing_key, "token": state.token}
-        return {"events_url": url, "rest_url": url, **keys, "service": state.service, "from": state.sender}
+        return {"events_url": url, "rest_url": url, **keys, "service": state.service}
 
     return Neighbour(state, describe)
 

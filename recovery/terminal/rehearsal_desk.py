@@ -73,7 +73,6 @@ def _tables(estate: Mapping[str, Any], hidden: Path) -> list[str]:
     lines: list[str] = []
     if pager := estate.get("pagerduty"):
         lines += _table("pagerduty", pager, ("events_url", "rest_url", "service"))
-        lines += [f"sender = {_toml(pager['from'])}"]
         lines += [_secret(hidden, "pagerduty", name, pager[name]) for name in ("routing_key", "token")]
     if board := estate.get("clickup"):
         lines += _table("clickup", board, ("base_url", "key_field"))

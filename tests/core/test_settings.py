@@ -170,6 +170,11 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a path as a name": ('name = "acme"', 'name = "../acme"', "accounts.0.name"),
     "a bridge without a URL": ('mode = "assisted"', 'mode = "bridge"', "accounts.0.dashboard: mode"),
     "an unknown mode": ('mode = "assisted"', 'mode = "magic"', "accounts.0.dashboard.mode"),
+    "a key of before": (
+        "[jira]",
+        '[pagerduty]\nsender = "a@b.c"\nrouting_key = { env = "R" }\ntoken = { env = "T" }\nservice = "P"\n[jira]',
+        "pagerduty.sender: no setting any more",
+    ),
     "the reserved folder": ("marker_key", 'folder = "/"\nmarker_key', "unknown key 'folder'"),
 }
 

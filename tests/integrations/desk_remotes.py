@@ -102,8 +102,6 @@ def pagerduty_remote(request: httpx.Request) -> httpx.Response:
             return reply(202, body)
         case "GET", "/incidents":
             return reply(200, {"incidents": [], "limit": 100, "offset": 0, "more": False, "total": None})
-        case "POST", "/incidents":
-            return reply(201, {"incident": INCIDENT})
     return reply(404, {"error": {"message": "Not Found", "code": 2100}})
 
 
@@ -211,7 +209,6 @@ def pagerduty_client(bench: Any, remote: Remote, **proven: bool) -> tuple[PagerD
         rest=one.transport,
         routing_key=ROUTING_KEY,
         service="PWIXJZS",
-        sender="oncall@vendor.example",
     )
     return client, one
 
@@ -313,12 +310,6 @@ WRITES: dict[str, Write] = {
     ),
     "pagerduty.acknowledge": Write(pagerduty_client, pagerduty_remote, lambda c, a, _: c.acknowledge(KEY, a), KEY),
     "pagerduty.resolve": Write(pagerduty_client, pagerduty_remote, lambda c, a, _: c.resolve(KEY, a), KEY),
-    "pagerduty.open_incident": Write(
-        pagerduty_client,
-        pagerduty_remote,
-        lambda c, a, text: c.open_incident(page_draft(text), a, priority_ref="P53ZZH5"),
-        "PT4KHLK",
-    ),
     "clickup.create": Write(clickup_client, clickup_remote, lambda c, a, text: c.create(task_draft(text), a), "9hx"),
     "clickup.update": Write(
         clickup_client, clickup_remote, lambda c, a, text: c.update("9hx", task_draft(text), a), "9hx", "PUT"

@@ -166,13 +166,9 @@ def pagerduty(world: World, folder: Path) -> Stand:
         rest=transport(wire, "pagerduty", "", PagerDuty.credentials("canary"), account=""),
         routing_key=ROUTING_KEY,
         service=state.service,
-        sender=state.sender,
     )
     other = page_draft()
     key = other.dedup_key
-
-    async def over_rest(c: PagerDuty, a: Any) -> WriteResult:
-        return await c.open_incident(type(other)("OTHERKEY", "Down", "allclear", "critical", {"a": "b"}, ()), a)
 
     return Stand(
         wire,
@@ -184,7 +180,6 @@ def pagerduty(world: World, folder: Path) -> Stand:
             "find": lambda c, _: c.find(key),
             "acknowledge": lambda c, a: c.acknowledge(key, a),
             "resolve": lambda c, a: c.resolve(key, a),
-            "open_incident": over_rest,
         },
     )
 

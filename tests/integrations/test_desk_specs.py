@@ -195,7 +195,6 @@ async def test_hostile_text_travels_as_one_string_and_changes_nothing_else(
 TITLES = {
     "zendesk.create": ("ticket", "subject"),
     "pagerduty.trigger": ("payload", "summary"),
-    "pagerduty.open_incident": ("incident", "title"),
     "clickup.create": ("name",),
 }
 

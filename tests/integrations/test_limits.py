@@ -121,9 +121,7 @@ async def test_a_rest_api_that_is_used_up_does_not_hold_back_a_page(bench: Calla
         remote, base_url="https://api.pagerduty.com", headers=PagerDuty.credentials(TOKENS["pagerduty"]), **base
     )
     events = bench(remote, base_url="https://events.pagerduty.com", headers={}, budget=PagerDuty.EVENTS_BUDGET, **base)
-    pager = PagerDuty(
-        events=events.transport, rest=rest.transport, routing_key=ROUTING_KEY, service="P1", sender="a@b.example"
-    )
+    pager = PagerDuty(events=events.transport, rest=rest.transport, routing_key=ROUTING_KEY, service="P1")
     result = await pager.trigger(page_draft(), rest.attempt())
     assert (result.outcome, result.ref) == (AttemptOutcome.APPLIED, KEY)
     assert gate.closed == {"pagerduty"}

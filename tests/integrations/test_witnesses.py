@@ -90,7 +90,6 @@ async def test_the_pagerduty_package_finds_our_page_and_its_own_repeat_pages_nob
             rest=twin.transport(headers=PagerDuty.credentials("canary-token")),
             routing_key=ROUTING_KEY,
             service=state.service,
-            sender=state.sender,
         )
         draft = page_draft()
         assert (await client.trigger(draft, twin.attempt())).outcome is APPLIED
