@@ -21,6 +21,7 @@ from recovery.desk.filing import (
     post_once,
     recovery_draft,
 )
+from recovery.item_story import keep_witnesses
 from recovery.ledger.rows import ActionSpec, ItemRow
 from recovery.memory import LedgerMemory, NoMemory
 from recovery.model import (
@@ -40,7 +41,6 @@ from recovery.ports import TicketRef
 from recovery.proof import closing_balance
 from recovery.recover import Recovery, open_accounts
 from recovery.report.words import OUTSIDE_SHOWN
-from recovery.terminal.item_story import keep_witnesses
 from recovery.watch import Round, Sighting, Watcher
 from recovery.wiring import Systems
 

@@ -71,6 +71,13 @@ ALLOWED = {
     ("recovery/settings.py", "prefect"): "reads a secret out of a Prefect block, only when settings name one",
 }
 
+# Who beside the terminal itself may import it; the core and what is served never do.
+TERMINAL_USERS = {
+    "recovery/cli.py": "puts the terminal's commands together",
+    "recovery/webhook_server.py": "runs at a terminal until it is stopped there",
+    "flows/task.py": "assisted mode has one set of moves and pages for the terminal and the UI",
+}
+
 HEAVY = ("prefect", "sqlalchemy", "httpx", "aiohttp", "pydantic", "jinja2", "msgspec", "dateutil")
 
 # Put together here so that this file does not hold what it looks for.
@@ -165,6 +172,12 @@ def test_each_part_imports_only_what_the_design_lets_it() -> None:
 def test_every_exception_is_still_needed() -> None:
     used = {allowed_as(*row) for row in strangers()}
     assert set(ALLOWED) - used == set()
+
+
+def test_nothing_but_the_edge_imports_the_terminal() -> None:
+    """Terminal and flows are two hulls round the same calls; the calls know neither."""
+    users = {name_of(p) for p in python_files(*PRODUCT) if any(within(n, "recovery.terminal") for n in imports(p))}
+    assert {user for user in users if not user.startswith("recovery/terminal/")} == set(TERMINAL_USERS)
 
 
 @pytest.mark.parametrize("file", PURE)

@@ -19,6 +19,7 @@ from recovery.audit import AccountAudit, AuditResult
 from recovery.errors import UsageError
 from recovery.model import Approval, Finding, OutageWindow, Plan, iso
 from recovery.operate import RecoverResult, Run, audit_exit_code, audit_window, plan_from
+from recovery.plan import select
 from recovery.ports import Tell
 from recovery.report.markdown import prose
 from recovery.report.of_run import build
@@ -37,7 +38,6 @@ from recovery.served.pages import (
 )
 from recovery.settings import load_settings
 from recovery.share import MOST_ACCOUNTS_AT_ONCE
-from recovery.terminal.command_input import Part
 from recovery.views import audit_view, recover_view
 from recovery.window import make_window
 from recovery.wiring import Systems, open_systems, silent
@@ -94,7 +94,7 @@ class Reading:
         if made is None:
             return nothing_to_do(render_markdown(await build(self.systems, result, "audit")))
         if most_items is not None and self.recorded is None:
-            made = Part(most=most_items).of(made, self.systems)
+            made = select(made, self.systems.policy, most=most_items)
             await self.systems.ledger.save_plan(made)
         return plan_page(made, render_markdown(await build(self.systems, result, "plan", plan=made)))
 

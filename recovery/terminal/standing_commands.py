@@ -85,7 +85,7 @@ async def answer(config: Path | None, item: str, choice: str, by: str, reason: s
 
 async def explain(config: Path | None, item: str, *, as_json: bool) -> int:
     """`allclear explain`."""
-    from recovery.terminal.item_story import story_lines, story_view
+    from recovery.item_story import story_lines, story_view
 
     view = await story_view(load_settings(config), item)
     if as_json:

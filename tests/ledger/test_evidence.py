@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from recovery.item_story import story_view
 from recovery.ledger import migrations
 from recovery.ledger.engine import database_url, make_engines
 from recovery.ledger.ledger import Ledger
@@ -18,7 +19,6 @@ from recovery.model import Testimony as Statement
 from recovery.report.of_run import evidence_for
 from recovery.report.report import ActionReport, ItemReport, RunReport
 from recovery.settings import LedgerSettings, Rehearsal, Settings
-from recovery.terminal.item_story import story_view
 from tests.ledger.conftest import ENGINES, new_database
 from tests.ledger.counting import counts
 from tests.ledger.makers import NOW, plan, plan_item, spec
