@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated
 
 import typer
 
-from recovery.terminal.cli_options import App
-from recovery.terminal.incident_intake_cli import intake_app
+from recovery.terminal.cli_options import App, Config, run_to_exit
+from recovery.terminal.incident_intake_cli import AsJson, By, Ref, intake_app
 
 incident_app = App(
     name="incident",
@@ -18,18 +16,7 @@ incident_app = App(
 )
 incident_app.add_typer(intake_app)
 
-Config = Annotated[Optional[Path], typer.Option("--config", "-c", help="The configuration.")]  # noqa: UP045 # typer
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Ref = Annotated[str, typer.Argument(help="The incident's name, as `allclear incident list` shows it.")]
-By = Annotated[str, typer.Option("--by", help="Your name, as desk.toml lists it under a role; it is recorded.")]
-Texts = Annotated[list[str], typer.Option()]
 NOTHING: list[str] = []
-
-
-def _run(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool) -> None:
-    from recovery.terminal.terminal import run_command
-
-    raise typer.Exit(run_command(command, as_json=as_json))
 
 
 @incident_app.command()
@@ -73,7 +60,7 @@ def declare(
         time_zone,
         planned,
     )
-    _run(lambda: desk.declare(config, said, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.declare(config, said, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -101,7 +88,7 @@ def report(
     from recovery.terminal import incident_commands as desk
 
     given = desk.Reported(report_ref, account, customer, email, subject, text or subject, "", received)
-    _run(lambda: desk.report(config, ref, by, given, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.report(config, ref, by, given, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -124,7 +111,7 @@ def link(
     from recovery.terminal import incident_commands as desk
 
     given = desk.Reported(f"ticket-{ticket}", account, account, "", subject, subject, ticket, received)
-    _run(lambda: desk.report(config, ref, by, given, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.report(config, ref, by, given, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -146,7 +133,7 @@ def announce(
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.announce(config, ref, phase, by, reason, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.announce(config, ref, phase, by, reason, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -165,7 +152,7 @@ def approve(
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.step(config, ref, desk.approving(by, digest), as_json=as_json), as_json)
+    run_to_exit(lambda: desk.step(config, ref, desk.approving(by, digest), as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -185,7 +172,7 @@ def confirm(
     from recovery.desk import rules
     from recovery.terminal import incident_commands as desk
 
-    _run(
+    run_to_exit(
         lambda: desk.step(
             config, ref, lambda d, _i, now: [rules.confirm_resolved(d.desk, by, now, words)], as_json=as_json
         ),
@@ -235,7 +222,7 @@ def update(
     from recovery.terminal import incident_steps
 
     said = incident_steps.Learnt(severity, reason, eta, nature, impact, tuple(fact), task)
-    _run(lambda: incident_steps.update(config, ref, by, said, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_steps.update(config, ref, by, said, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -275,7 +262,7 @@ def rca(
         summary_for_customers=for_customers,
         causes_for_customers=cause_for_customers,
     )
-    _run(lambda: desk.rca(config, ref, by, facts, tuple(action), final, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.rca(config, ref, by, facts, tuple(action), final, as_json=as_json), as_json)
 
 
 @incident_app.command("approve-rca")
@@ -294,7 +281,7 @@ def approve_rca(
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.approve_rca(config, ref, digest, by, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.approve_rca(config, ref, digest, by, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -307,7 +294,7 @@ def show(ref: Ref, config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.show(config, ref, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.show(config, ref, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -320,7 +307,7 @@ def clocks(ref: Ref, config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.clocks(config, ref, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.clocks(config, ref, as_json=as_json), as_json)
 
 
 @incident_app.command("list")
@@ -333,7 +320,7 @@ def listing(config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.listing(config, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.listing(config, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -346,7 +333,7 @@ def tick(config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.tick(config, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.tick(config, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -363,4 +350,4 @@ def sla(
     """
     from recovery.terminal import incident_commands as desk
 
-    _run(lambda: desk.promises(config, days, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.promises(config, days, as_json=as_json), as_json)

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from recovery.terminal.cli_options import App
+from recovery.terminal.cli_options import App, Config, run_to_exit
 
 intake_app = App(no_args_is_help=True)
 
-Config = Annotated[Optional[Path], typer.Option("--config", "-c", help="The configuration.")]  # noqa: UP045 # typer
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Ref = Annotated[str, typer.Argument(help="The incident's name, as `allclear incident list` shows it.")]
 By = Annotated[str, typer.Option("--by", help="Your name, as desk.toml lists it under a role; it is recorded.")]
-
-
-def _run(command: Callable[[], Coroutine[Any, Any, int]], as_json: bool) -> None:
-    from recovery.terminal.terminal import run_command
-
-    raise typer.Exit(run_command(command, as_json=as_json))
 
 
 @intake_app.command()
@@ -38,7 +30,7 @@ def mail(
     """
     from recovery.terminal import incident_intake
 
-    _run(lambda: incident_intake.mail(config, files, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.mail(config, files, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -60,7 +52,7 @@ def alert(
     from recovery.terminal import incident_intake
 
     said = incident_intake.Alert(alert_ref, text, service, account, planned)
-    _run(lambda: incident_intake.alert(config, said, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.alert(config, said, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -73,7 +65,7 @@ def requests(config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery.terminal import incident_intake
 
-    _run(lambda: incident_intake.requests(config, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.requests(config, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -92,7 +84,7 @@ def classify(
     """
     from recovery.terminal import incident_intake
 
-    _run(lambda: incident_intake.classify(config, request, severity, by, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.classify(config, request, severity, by, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -117,7 +109,7 @@ def answer(
     """
     from recovery.terminal import incident_intake
 
-    _run(lambda: incident_intake.answer(config, ref, effect, choice, by, reason, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.answer(config, ref, effect, choice, by, reason, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -130,7 +122,7 @@ def acknowledge(ref: Ref, by: By, config: Config = None, as_json: AsJson = False
     """
     from recovery.terminal import incident_intake
 
-    _run(lambda: incident_intake.acknowledge(config, ref, by, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.acknowledge(config, ref, by, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -151,7 +143,7 @@ def pause(
     """
     from recovery.terminal import incident_intake
 
-    _run(lambda: incident_intake.pause(config, ref, by, state, report, end, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.pause(config, ref, by, state, report, end, as_json=as_json), as_json)
 
 
 @intake_app.command()
@@ -178,4 +170,4 @@ def engage(
     from recovery.terminal import incident_intake
 
     said = incident_intake.Engaged(team, scope, tuple(customer or ()), role, person, duty)
-    _run(lambda: incident_intake.engage(config, ref, by, said, as_json=as_json), as_json)
+    run_to_exit(lambda: incident_intake.engage(config, ref, by, said, as_json=as_json), as_json)
