@@ -20,7 +20,7 @@ from typing import Any
 from integrations.http import CapabilityManifest, Fields, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
 from integrations.plaintext import plain
-from recovery.errors import BadReply, NotFound, Refused, RemoteError
+from recovery.errors import BadReply, ConfigError, NotFound, Refused, RemoteError
 from recovery.model import AttemptOutcome, OpenAttempt, WriteResult
 from recovery.ports import TicketDraft, TicketRef
 
@@ -70,11 +70,16 @@ class JiraClient:
         """What this site is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`: who, and whether a ticket could be filed with these settings."""
+    async def ready(self) -> str:
+        """Who signs; ConfigError when a ticket could not be filed, because the project requires what is not set."""
         who = await self.whoami()
         missing = (await self._create_form()).missing(self._extra)
-        return f"signed in as {who}" + (f"; required and not set: {', '.join(missing)}" if missing else "")
+        if missing:
+            raise ConfigError(
+                f"signed in as {who}, but {self._project} requires {', '.join(missing)}",
+                "set them in jira.extra_fields, by field id",
+            )
+        return who
 
     async def whoami(self) -> str:
         """The account of the token; raises AuthFailed."""

@@ -433,6 +433,10 @@ class TicketDesk(Protocol):
         """Credential check."""
         ...
 
+    async def ready(self) -> str:
+        """Who signs; AllclearError when a ticket could not be filed with these settings."""
+        ...
+
     async def find(self, marker: str) -> tuple[TicketRef, ...]:
         """Every ticket that carries the marker (search may lag)."""
         ...

@@ -144,7 +144,7 @@ def _questions(systems: Systems) -> list[tuple[str, str, Callable[[], Awaitable[
         if named[account.name].tessitura is not None:
             questions.append(("tessitura", account.name, account.lists.healthy))
     if systems.tickets is not None:
-        questions.append(("jira", "", systems.tickets.whoami))
+        questions.append(("jira", "", systems.tickets.ready))
     if systems.chat is not None:
         questions.append(("slack", "", systems.chat.whoami))
     return questions

@@ -63,7 +63,7 @@ def jira(world: World, folder: Path) -> Stand:
         wire,
         JiraClient(http, "INC", "Incident", site_url=AT),
         {
-            "ping": lambda c, _: c.ping(),
+            "ready": lambda c, _: c.ready(),
             "whoami": lambda c, _: c.whoami(),
             "file": lambda c, a: c.file(draft, a),
             "comment": lambda c, a: c.comment("INC-1", ["one", "two"], MARKER, a),

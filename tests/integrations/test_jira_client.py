@@ -18,6 +18,8 @@ from integrations.jira import DOCUMENT_LIMIT, JiraClient, description_of, docume
 from recovery.errors import AuthFailed, BadReply
 from recovery.model import AttemptOutcome, OpenAttempt
 from recovery.ports import TicketDraft
+from recovery.settings import load_settings
+from recovery.terminal.checkup import check_up
 from tests.recovery.stage import night, stage
 from tests.sandbox.contract import Contract, vendor_document
 
@@ -171,6 +173,10 @@ async def test_the_setting_that_a_refused_project_is_told_to_set_is_one(tmp_path
             refused = await systems.tickets.file(DRAFT, attempt)
             assert refused.outcome is AttemptOutcome.REJECTED
             assert "jira.extra_fields" in refused.detail
+        (told,) = [r for r in (await check_up(load_settings(n.config), ()))["checks"] if r["check"] == "jira"]
+        assert not told["ok"]
+        assert "requires Region" in told["detail"]
+        assert "jira.extra_fields" in told["detail"]
         text = n.config.read_text()
         n.config.write_text(text.replace("[jira]\n", '[jira]\nextra_fields = { customfield_1 = "EU" }\n'))
         async with n.open() as systems:
