@@ -85,7 +85,8 @@ def follow(known: dict[str, Came], events: Iterable[StreamEvent | Change]) -> No
 def _came_mail(ref: str, d: Mapping[str, object]) -> Came:
     texts = {n: str(d.get(n, "")) for n in ("message_ref", "sender", "subject", "text", "in_reply_to", "account")}
     account = texts.pop("account")
-    mail = IncomingMail(received_at=datetime.fromisoformat(str(d["received_at"])), to=(), **texts)
+    received_at = datetime.fromisoformat(str(d["received_at"]))
+    mail = IncomingMail(received_at=received_at, to=(), automatic=d.get("automatic") is True, **texts)
     source: notice.Source = "p1_mail" if d.get("severity") == "P1" else "report"
     signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject)
     return Came(signal, mail, str(d.get("came_to", "")))
@@ -104,6 +105,7 @@ def mail_data(mail: IncomingMail, request: Request) -> dict[str, object]:
         "account": request.account,
         "came_to": request.came_to,
         "severity": request.severity or "",
+        "automatic": mail.automatic,
     }
 
 

@@ -54,6 +54,7 @@ def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
         subject=_subject(message)[:250],
         text=_text(message)[:MOST_TEXT],
         in_reply_to=_header(message, "in-reply-to").partition("> ")[0].strip("<>"),
+        automatic=_automatic(message),
     )
 
 
@@ -121,6 +122,13 @@ def _parsed(name: str, value: str) -> str:
         return cast("str", REGISTRY(name, value[:LONGEST_PARSED]))
     except Exception:  # noqa: BLE001 # it raises anything for malformed headers, and no mail may stop a round
         return cast("str", REGISTRY(name, ""))
+
+
+def _automatic(message: EmailMessage) -> bool:
+    """Whether a program wrote it: by the header of RFC 3834, by older ones, or because no error may go back to it."""
+    submitted = _header(message, "auto-submitted").partition(";")[0].strip().casefold()
+    older = _header(message, "precedence").casefold() in ("bulk", "junk", "list", "auto_reply")
+    return submitted not in ("", "no") or older or "<>" in _headers(message, "return-path")
 
 
 def _subject(message: EmailMessage) -> str:

@@ -118,7 +118,7 @@ def declaration(settings: DeskSettings, request: Request, mail: IncomingMail) ->
 def answers(settings: DeskSettings, request: Request, mail: IncomingMail) -> tuple[Effect, ...]:
     """The automatic receipt, and at once a question for what is missing (R003.10); none to machines or ourselves."""
     own = {settings.desk.addresses.help.casefold(), settings.desk.addresses.success.casefold()}
-    if NOBODY.match(mail.sender) or mail.sender.casefold() in own:
+    if mail.automatic or NOBODY.match(mail.sender) or mail.sender.casefold() in own:
         return ()
     reply_to = getattr(settings.desk.addresses, "success" if request.belongs_to == "success" else "help")
     values = {"subject": mail.subject or "your request", "brand": settings.brand(request.account)}

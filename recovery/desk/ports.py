@@ -393,7 +393,8 @@ class Mailer(Protocol):
 class IncomingMail:
     """A mail as it came in. `received_at` (UTC) starts the clocks; `to` are the addresses it was sent to.
 
-    All fields are text from outside: never markup, never a template.
+    All fields are text from outside: never markup, never a template. `automatic` says that a program wrote it, which is
+    answered by none (RFC 3834).
     """
 
     message_ref: str
@@ -403,6 +404,7 @@ class IncomingMail:
     subject: str
     text: str
     in_reply_to: str = ""
+    automatic: bool = False
 
 
 class MailSource(Protocol):

@@ -84,3 +84,21 @@ def test_recipients_beyond_what_the_standard_parser_reads_are_found():
 def test_a_mail_that_answers_several_answers_the_first(header):
     mail = read_mail(f"In-Reply-To: {header}\n{HEAD}\nhello\n".encode(), START)
     assert mail.in_reply_to == "a@acme"
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Auto-Submitted: auto-replied", "Auto-Submitted: auto-generated; x=y", "Precedence: bulk", "Return-Path: <>"],
+)
+def test_a_mail_that_a_program_wrote_is_kept_and_answered_by_none(desk, header):
+    """RFC 3834: an out-of-office reply to a receipt, and a receipt to that, would go on for ever."""
+    mail = read_mail(f"{header}\n{HEAD}\nI am away\n".encode(), START)
+    request = mailbox.take_in(desk, mail)
+    assert mail.text == "I am away"
+    assert mailbox.answers(desk, request, mail) == ()
+
+
+@pytest.mark.parametrize("header", ["Auto-Submitted: no", "Precedence: first-class", "Return-Path: <ann@acme.example>"])
+def test_a_mail_that_says_that_a_person_wrote_it_is_answered(desk, header):
+    mail = read_mail(f"{header}\n{HEAD}\nstuck\n".encode(), START)
+    assert mailbox.answers(desk, mailbox.take_in(desk, mail), mail) != ()
