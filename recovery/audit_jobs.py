@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from recovery import slots
@@ -31,6 +32,8 @@ from recovery.testify import (
 )
 
 MOST_GAPS_AT_ONCE = 2  # the rate limit sets the pace; more would only hold more lists in memory
+LOOK_AHEAD = (timedelta(hours=1), timedelta(days=1), timedelta(days=8), timedelta(days=32), timedelta(days=367))
+"""So far after the window the next due time is looked for, step by step."""
 SIDES_OF_A_GAP = (System.TESSITURA, System.PRO2)
 
 
@@ -143,11 +146,20 @@ class JobReader(Reader):
         return [Testimony(MARKER, Saw.OURS, log.read_at, True, detail, {"run": mine[0].ref}, mine[0].digest)]
 
     def _due_and_next(self, thing: Scheduled) -> tuple[datetime, ...]:
-        """The due times in the window, one shortly before it and, where there is one within a day, the next after."""
-        after: tuple[datetime, ...] = ()
-        for ahead in (timedelta(hours=1), timedelta(days=1)):  # most things run hourly; a day is a long expansion
-            after = slots.moments(thing, self.window.started_at - 2 * TOLERANCE, self.window.ended_at + ahead)
-            if after and after[-1] >= self.window.ended_at:
+        """The due times in the window, one shortly before it and the next after it, where that has come by now.
+
+        A run that names no slot belongs to the last one before it: without next week's slot, next week's run of a
+        weekly thing would pass for the one that was missed.
+        """
+        first, *further = LOOK_AHEAD  # most things run hourly; a year is a long expansion
+        start, end = self.window.started_at - 2 * TOLERANCE, self.window.ended_at
+        after = slots.moments(thing, start, end + first)
+        for before, ahead in pairwise((first, *further)):
+            if (after and after[-1] >= end) or before >= max(self.clock.now() - end, timedelta(days=1)):
+                break
+            try:
+                after = slots.moments(thing, start, end + ahead)
+            except BadReply:  # beyond a clock change that cannot be followed; the window's own slots are known
                 break
         return after
 

@@ -1,17 +1,23 @@
-"""Runs and slots that miss each other where the wall clock skips or repeats an hour."""
+"""Which runs the audit counts for which slot: at a clock change, and long after the outage."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 
-from recovery.audit_jobs import _at_a_clock_change
-from recovery.model import Kind, Schedule, Scheduled, System
+from recovery.audit_jobs import JobReader, _at_a_clock_change
+from recovery.errors import RemoteError
+from recovery.judge import judge
+from recovery.model import Finding, Kind, OutageWindow, Schedule, Scheduled, System, Verdict
+from recovery.ports import BridgeCapabilities, Definition, Listing, Run, RunLog
 from recovery.slots import moments
 from recovery.testify import ACTIVITY_LOG
 
-from .makers import a_run
+from .makers import a_run, shipped_policy
 
 FALL, SPRING = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC)
 
@@ -46,3 +52,82 @@ def test_a_run_an_hour_from_its_slot_is_its_run_only_at_a_clock_change_and_if_bo
 
 def test_a_run_by_hand_is_nobodys_slot() -> None:
     assert matched(FALL, "30 1 * * *", "06:30", by="run_now") == ["06:30"]
+
+
+START, NOW = datetime(2026, 11, 2, 14, tzinfo=UTC), datetime(2026, 11, 28, tzinfo=UTC)
+SLOT = datetime(2026, 11, 2, 15, tzinfo=UTC)
+
+
+class AtNow:
+    """The clock of the audit, weeks after the outage."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
+@dataclass
+class Jobs:
+    """A dashboard with one definition and its log; the Console shows what is under way."""
+
+    definition: Definition
+    runs: Sequence[Run]
+
+    async def definitions(self) -> Listing[Definition]:
+        return Listing((self.definition,), True, NOW)
+
+    async def capabilities(self) -> BridgeCapabilities:
+        raise RemoteError("dashboard", "acme", "not said")
+
+    async def activity_log(self, start: datetime, end: datetime) -> RunLog:
+        return self._log([r for r in self.runs if start <= (r.started_at or start) <= end])
+
+    async def console(self) -> RunLog:
+        return self._log([r for r in self.runs if r.state == "running"])
+
+    def _log(self, runs: Sequence[Run]) -> RunLog:
+        return RunLog(tuple(runs), True, START - timedelta(days=30), NOW, NOW, "", ())
+
+
+@dataclass
+class Acme:
+    jobs: Jobs
+    name: str = "acme"
+    time_zone: str = "America/New_York"
+
+
+async def audited(schedule: Schedule, *runs: Run) -> list[Finding]:
+    """What the audit says of one import and its runs, four hours of outage and weeks of good days after it."""
+    thing = Scheduled("acme", System.DASHBOARD, Kind.IMPORT, "7", "Import", schedule)
+    account, policy = Acme(Jobs(Definition(thing), runs)), shipped_policy()
+    window = OutageWindow(START, START + timedelta(hours=4), ("acme",))
+    found = await JobReader(window, cast(Any, account), policy, b"x", cast(Any, AtNow()), cast(Any, None)).jobs()
+    return list(judge(found.evidence, NOW, policy.waits))
+
+
+def ran(ref: str, at: datetime, state: str = "succeeded", **more: Any) -> Run:
+    ended = None if state == "running" else at + timedelta(minutes=2)
+    more = {"scheduled_for": None, "definition_ref": "7"} | more
+    return a_run(ref, state, started_at=at, ended_at=ended, **more)
+
+
+@pytest.mark.requirement("R001.20")
+@pytest.mark.parametrize(
+    ("schedule", "days"),
+    [
+        (Schedule("cron", "0 10 * * 1", None, "America/New_York"), 7),
+        (Schedule("interval", "P3D", SLOT - timedelta(days=9), "UTC"), 3),
+        (Schedule("rrule", "FREQ=WEEKLY;INTERVAL=2", SLOT - timedelta(days=14), "UTC"), 14),
+    ],
+)
+async def test_the_next_weeks_run_that_names_no_slot_is_not_the_one_that_was_missed(
+    schedule: Schedule, days: int
+) -> None:
+    (finding,) = await audited(schedule, ran("r9", SLOT + timedelta(days=days, minutes=1)))
+    assert (finding.slot.due_at, finding.verdict) == (SLOT, Verdict.MISSED)
+
+
+async def test_a_late_run_that_names_no_slot_is_still_the_weekly_slots_own() -> None:
+    (finding,) = await audited(
+        Schedule("cron", "0 10 * * 1", None, "America/New_York"), ran("r9", SLOT + timedelta(days=2))
+    )
+    assert finding.verdict is Verdict.DONE
