@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from zoneinfo import ZoneInfo
 
 from recovery import slots
@@ -28,6 +28,8 @@ from recovery.testify import (
     log_testimony,
     moment_of,
     run_saw,
+    run_testimony,
+    runs_of,
     unreadable,
 )
 
@@ -122,9 +124,9 @@ class JobReader(Reader):
         last = _last_success(known.own) if known.definition.scheduled.kind is Kind.TRIGGER else None
         evidence = []
         for slot in known.slots:
+            own = self._its_story(slot, known, gap)
             heard = [
-                self._heard(w, slot, x, known.around, known.own[w])
-                for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
+                self._heard(w, slot, x, known.around, own[w]) for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
             ]
             if gap is not None:
                 heard += [gap[0], *self._our_import(slot, log, gap[0])]
@@ -133,6 +135,21 @@ class JobReader(Reader):
             told |= {"next_due": iso(next_due) if next_due else None, "window_ended_at": iso(self.window.ended_at)}
             evidence.append(Evidence(slot, tuple(heard), told))
         return evidence
+
+    def _its_story(self, slot: Slot, known: _Known, gap: tuple[Testimony, Facts] | None) -> Mapping[str, Sequence[Run]]:
+        """The definition's runs that may tell of a slot.
+
+        Where its own run worked (R001.17), what somebody started after the outage is another story, however that ends.
+        A sync whose difference is lost is not closed by its own run, so whatever is under way is waited for.
+        """
+        later = {r.ref for r in chain(*known.own.values()) if _is_by_hand_after(r, self.window.ended_at)}
+        before, then = _neighbours(known.around, slot.due_at)
+        mine = runs_of(slot, known.own[ACTIVITY_LOG], then, before) if later else ()
+        if not mine or (gap is not None and gap[0].saw is not Saw.WORKED):
+            return known.own
+        if run_testimony(ACTIVITY_LOG, mine, (), self.clock.now(), True).saw is not Saw.WORKED:
+            return known.own
+        return {witness: [r for r in runs if r.ref not in later] for witness, runs in known.own.items()}
 
     def _our_import(self, slot: Slot, log: RunLog | Testimony, gap: Testimony) -> list[Testimony]:
         """A tagged import of ours that succeeded, and no difference left: recognised without any database."""
@@ -251,6 +268,12 @@ class _Known:
     own: Mapping[str, Sequence[Run]]
     slots: tuple[Slot, ...]
     around: tuple[datetime, ...]
+
+
+def _is_by_hand_after(run: Run, end: datetime) -> bool:
+    """Whether somebody started the run after the outage, as far as its row tells."""
+    began = run.started_at or run.ended_at
+    return run.requested_by in BY_HAND and began is not None and began >= end
 
 
 def _last_success(own: Mapping[str, Sequence[Run]]) -> Run | None:

@@ -131,3 +131,28 @@ async def test_a_late_run_that_names_no_slot_is_still_the_weekly_slots_own() -> 
         Schedule("cron", "0 10 * * 1", None, "America/New_York"), ran("r9", SLOT + timedelta(days=2))
     )
     assert finding.verdict is Verdict.DONE
+
+
+DAILY = Schedule("cron", "0 10 * * *", None, "America/New_York")
+
+
+@pytest.mark.requirement("R001.17")
+@pytest.mark.parametrize("state", ["failed", "running", "stopped", "partial_error"])
+async def test_what_somebody_starts_after_the_outage_does_not_undo_a_slot_whose_own_run_worked(state: str) -> None:
+    own = ran("r1", SLOT + timedelta(minutes=1), scheduled_for=SLOT)
+    (finding,) = await audited(DAILY, own, ran("r2", NOW - timedelta(hours=5), state, requested_by="user"))
+    assert (finding.verdict, finding.code) == (Verdict.DONE, "succeeded")
+
+
+@pytest.mark.requirement("R001.2")
+async def test_what_somebody_started_in_the_outage_and_failed_is_told_beside_a_slot_that_worked() -> None:
+    own = ran("r1", SLOT + timedelta(minutes=1), scheduled_for=SLOT)
+    (finding,) = await audited(DAILY, own, ran("r2", SLOT + timedelta(hours=1), "failed", requested_by="user"))
+    assert finding.verdict is Verdict.FAILED
+
+
+async def test_a_failed_slot_waits_for_what_somebody_started_after_the_outage() -> None:
+    own = ran("r1", SLOT + timedelta(minutes=1), "failed", scheduled_for=SLOT)
+    again = ran("r2", NOW - timedelta(minutes=5), "running", requested_by="reprocess")
+    (finding,) = await audited(DAILY, own, again)
+    assert (finding.verdict, finding.code) == (Verdict.UNCERTAIN, "in_progress")
