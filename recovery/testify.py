@@ -199,7 +199,7 @@ def log_testimony(
     elif waiting and not any(run_saw(r) is Saw.WORKED for r in by_hand):
         heard = run_testimony(witness, waiting, (), log.read_at, log.complete)
     elif by_hand:
-        heard = run_testimony(witness, by_hand, (), log.read_at, log.complete, by_hand=True)
+        heard = run_testimony(witness, by_hand, by_hand, log.read_at, log.complete, by_hand=True)
     else:
         why = _why_no_proof(witness, slot, log, waits, until, lost)
         digest = log.digests[0] if log.digests else ""

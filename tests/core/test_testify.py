@@ -176,6 +176,14 @@ def test_a_later_success_by_hand_settles_an_earlier_failure() -> None:
     assert (heard.saw, heard.facts["run"], heard.facts["by_hand"]) == (Saw.WORKED, "r2", True)
 
 
+@pytest.mark.parametrize("state", ["failed", "running"])
+def test_a_success_by_hand_makes_up_for_a_missed_slot_whatever_a_later_run_by_hand_does(state: str) -> None:
+    worked = a_run("r1", requested_by="run_now", started_at=DUE + HOUR, scheduled_for=None)
+    later = a_run("r2", state, requested_by="user", started_at=DUE + DAY, scheduled_for=None)
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(later, worked), DUE + DAY, WAITS, until=END)
+    assert (heard.saw, heard.facts["run"], heard.facts["by_hand"]) == (Saw.WORKED, "r1", True)
+
+
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_of_several_repeats_that_failed_the_newest_speaks_whatever_the_order_of_the_log(newest_first: bool) -> None:
     again = [
