@@ -184,6 +184,14 @@ def test_a_success_by_hand_makes_up_for_a_missed_slot_whatever_a_later_run_by_ha
     assert (heard.saw, heard.facts["run"], heard.facts["by_hand"]) == (Saw.WORKED, "r1", True)
 
 
+@pytest.mark.parametrize("state", ["failed", "running", "stopped"])
+def test_a_run_by_hand_does_not_speak_for_a_slot_whose_own_run_may_be_in_the_unread_part(state: str) -> None:
+    later = a_run("r2", state, requested_by="user", started_at=DUE + DAY, scheduled_for=None)
+    log = a_log(later, complete=False, problem="a page could not be read")
+    heard = log_testimony(ACTIVITY_LOG, SLOT, log, DUE + DAY, WAITS, until=END)
+    assert (heard.saw, "not read whole" in heard.detail) == (Saw.UNKNOWN, True)
+
+
 @pytest.mark.parametrize("newest_first", [True, False])
 def test_of_several_repeats_that_failed_the_newest_speaks_whatever_the_order_of_the_log(newest_first: bool) -> None:
     again = [
