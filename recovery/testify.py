@@ -252,10 +252,18 @@ def run_testimony(
     complete: bool,
     by_hand: bool = False,
 ) -> Testimony:
-    """A slot's runs in one testimony: a success by hand settles a failure, one under way may yet; else the newest."""
+    """A slot's runs in one testimony: a success by hand settles a failure, one under way may yet; else the newest.
+
+    A failure after a run that served some, or may have, is no failure of the slot: repeating it would serve those again
+    (prospect2-tessitura.md 4.1: `partial_error` is never reprocessed by itself).
+    """
     best = next((r for r in repeats if run_saw(r) is Saw.WORKED), None)
     going = next((r for r in repeats if r.state in IN_PROGRESS_STATES), None)
-    run = best or going or max(repeats or mine, key=lambda r: _newest(r) or observed_at)
+    newest = max(repeats or mine, key=lambda r: _newest(r) or observed_at)
+    if run_saw(newest) is Saw.FAILED:
+        seen = {run_saw(r): r for r in (*mine, *repeats)}
+        newest = seen.get(Saw.PARTIAL) or seen.get(Saw.UNKNOWN) or newest
+    run = best or going or newest
     facts: Facts = {
         "run": run.ref,
         "state": run.state,

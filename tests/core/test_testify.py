@@ -219,6 +219,25 @@ def test_of_several_runs_of_a_slot_the_newest_speaks() -> None:
 
 @pytest.mark.requirement("R001.17")
 @pytest.mark.parametrize(
+    ("own", "saw"),
+    [
+        ({"state": "partial_error"}, Saw.PARTIAL),
+        ({"returned": 10, "updated": 7, "errored": 3}, Saw.PARTIAL),
+        ({"returned": 10, "updated": 0}, Saw.UNKNOWN),
+        ({"state": "stopped"}, Saw.FAILED),
+        ({"state": "failed"}, Saw.FAILED),
+    ],
+)
+def test_a_failed_run_by_hand_hides_no_run_that_may_have_served_some(own: dict[str, object], saw: Saw) -> None:
+    """Who was served already would be served again by a reprocess, which a failure is answered with."""
+    first = a_run("r1", **own)
+    second = a_run("r2", requested_by="user", state="failed", **{**TIMELESS, "started_at": DUE + HOUR})
+    heard = log_testimony(ACTIVITY_LOG, SLOT, a_log(second, first), DUE + DAY, WAITS, until=END)
+    assert heard.saw is saw
+
+
+@pytest.mark.requirement("R001.17")
+@pytest.mark.parametrize(
     ("changes", "saw"),
     [
         ({}, Saw.WORKED),
