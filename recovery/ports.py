@@ -429,10 +429,6 @@ class Account:
 class TicketDesk(Protocol):
     """Where the incident ticket is filed (Jira)."""
 
-    async def whoami(self) -> str:
-        """Credential check."""
-        ...
-
     async def ready(self) -> str:
         """Who signs; AllclearError when a ticket could not be filed with these settings."""
         ...
