@@ -44,6 +44,7 @@ SETTLES = {O.APPLIED: S.APPLIED, O.REJECTED: S.REJECTED, O.UNKNOWN: S.UNKNOWN, O
 KINDS = {"copy": ActionKind.COPY, "send": ActionKind.RELEASE, "other": ActionKind.RELEASE, "undo": ActionKind.DISARM}
 NAMES = st.sampled_from(("send", "send", "send", "send", "other", "copy", "undo"))
 WHO = st.sampled_from((0, 1))
+WHICH = st.sampled_from((-1, -1, 0))  # the newest of what a worker holds, or the oldest
 WORDS = st.sampled_from(("", "over"))
 CONFLICT, REFUSED = LedgerConflict, RefusedError
 
@@ -120,8 +121,9 @@ class Two(RuleBasedStateMachine):
             self.open_disk()
         self.id = f"e{next(self.number)}"
         self.acts: dict[str, Act] = {}
-        self.claims: dict[tuple[int, str], Any] = {}
-        self.opened: dict[tuple[int, str], OpenAttempt] = {}
+        # All of them, the oldest first: what a worker still holds in its hands may long be over.
+        self.claims: dict[tuple[int, str], list[Any]] = {}
+        self.opened: dict[tuple[int, str], list[OpenAttempt]] = {}
         self.dead: set[str] = set()
         self.killed = False
         self.caps = Caps(per_run_releases=MOST_RELEASES, run_ref=self.id)
@@ -219,7 +221,7 @@ class Two(RuleBasedStateMachine):
             self.claimed(act, who)
             self.open(act, who)
             assert attempt.fence == act.fence and attempt.n == len(act.tries)
-            self.opened[who, name] = attempt
+            self.opened.setdefault((who, name), []).append(attempt)
 
     @rule(who=WHO, name=NAMES)
     def claim(self, who: int, name: str) -> None:
@@ -228,13 +230,13 @@ class Two(RuleBasedStateMachine):
         assert (row is not None) == (act is not None and act.state is S.PLANNED)
         if act is not None and row is not None:
             self.claimed(act, who)
-            self.claims[who, name] = row
+            self.claims.setdefault((who, name), []).append(row)
 
-    @rule(who=WHO, name=NAMES)
-    def intend(self, who: int, name: str) -> None:
-        row = self.claims.get((who, name))
-        if row is None:
+    @rule(who=WHO, name=NAMES, which=WHICH)
+    def intend(self, who: int, name: str, which: int) -> None:
+        if (who, name) not in self.claims:
             return
+        row = self.claims[who, name][which]
         act = self.acts[name]
         held = act.state is S.CLAIMED and act.fence == row.fence and act.owner == self.me(who)
         refusal = self.door(act) if held else CONFLICT
@@ -244,23 +246,23 @@ class Two(RuleBasedStateMachine):
         )
         if attempt is not None:
             self.open(act, who)
-            self.opened[who, name] = attempt
+            self.opened.setdefault((who, name), []).append(attempt)
 
-    @rule(who=WHO, name=NAMES)
-    def unclaim(self, who: int, name: str) -> None:
-        row = self.claims.get((who, name))
-        if row is None:
+    @rule(who=WHO, name=NAMES, which=WHICH)
+    def unclaim(self, who: int, name: str, which: int) -> None:
+        if (who, name) not in self.claims:
             return
+        row = self.claims[who, name][which]
         act = self.acts[name]
         held = act.state is S.CLAIMED and act.fence == row.fence and act.owner == self.me(who)
         if self.agree(self.ledgers[who].unclaim(row, "no"), None if held else CONFLICT) is not None:
             act.become(S.PLANNED)
 
-    @rule(who=WHO, name=NAMES, outcome=st.sampled_from(list(AttemptOutcome)))
-    def settle(self, who: int, name: str, outcome: AttemptOutcome) -> None:
-        attempt = self.opened.get((who, name))
-        if attempt is None:
+    @rule(who=WHO, name=NAMES, which=WHICH, outcome=st.sampled_from(list(AttemptOutcome)))
+    def settle(self, who: int, name: str, which: int, outcome: AttemptOutcome) -> None:
+        if (who, name) not in self.opened:
             return
+        attempt = self.opened[who, name][which]
         act = self.acts[name]
         held = act.state is S.IN_FLIGHT and act.fence == attempt.fence and act.owner == self.me(who)
         done = self.agree(self.ledgers[who].settle(attempt, WriteResult(outcome)), None if held else CONFLICT)
@@ -395,6 +397,23 @@ class Two(RuleBasedStateMachine):
         for _ in range(3):
             self.sends_and_is_taken_over(who, name, False)
             self.absent(1 - who, name, "ann")
+
+    @rule(who=WHO, name=NAMES, sent=st.booleans())
+    def comes_back_with_what_is_over(self, who: int, name: str, sent: bool) -> None:
+        """The same worker has the action a second time, and goes on with what it held the first time."""
+        for _ in range(2):
+            if sent:
+                self.begin(who, name)
+                if len(self.opened.get((who, name), ())) < 2:
+                    self.settle(who, name, -1, O.NOT_APPLIED)
+            else:
+                self.claim(who, name)
+                if len(self.claims.get((who, name), ())) < 2:
+                    self.unclaim(who, name, -1)
+        if sent:
+            self.settle(who, name, 0, O.APPLIED)
+        else:
+            self.intend(who, name, 0)
 
     @rule(who=WHO)
     def die(self, who: int) -> None:
