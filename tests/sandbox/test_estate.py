@@ -287,7 +287,7 @@ async def test_run_now_picks_those_who_match_now(tmp_path: Path) -> None:
         ("jira", {"base_url", "email", "token", "project", "issue_type"}),
         ("slack", {"base_url", "token", "channel"}),
         ("zendesk", {"base_url", "client_id", "client_secret"}),
-        ("pagerduty", {"events_url", "routing_key", "rest_url", "token", "service", "from"}),
+        ("pagerduty", {"events_url", "routing_key", "rest_url", "token", "service"}),
         ("clickup", {"base_url", "token", "list", "key_field"}),
         ("pendo", {"base_url", "key", "guides"}),
         ("statuspage", {"base_url", "key", "page"}),
