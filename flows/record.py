@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from tenacity import AsyncRetrying, retry_if_exception, wait_none
+from tenacity import AsyncRetrying, retry_if_exception
 
 if TYPE_CHECKING:
     from prefect import State
@@ -149,7 +149,7 @@ async def _report(call: Report) -> Any:
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
             async with asyncio.timeout(PATIENCE_SECONDS), get_client() as client:
-                async for attempt in AsyncRetrying(retry=retry_if_exception(busy), wait=wait_none()):
+                async for attempt in AsyncRetrying(retry=retry_if_exception(busy)):
                     with attempt:
                         return await call(client)
     except TimeoutError:

@@ -122,9 +122,10 @@ class JobReader(Reader):
     ) -> list[Evidence]:
         facts = {**_definition_facts(known.definition), "may": may if isinstance(may, list) else None}
         last = _last_success(known.own) if known.definition.scheduled.kind is Kind.TRIGGER else None
+        later = {r.ref for r in chain(*known.own.values()) if _is_by_hand_after(r, self.window.ended_at)}
         evidence = []
         for slot in known.slots:
-            own = self._its_story(slot, known, gap)
+            own = self._its_story(slot, known, later, gap) if later else known.own
             heard = [
                 self._heard(w, slot, x, known.around, own[w]) for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
             ]
@@ -136,15 +137,17 @@ class JobReader(Reader):
             evidence.append(Evidence(slot, tuple(heard), told))
         return evidence
 
-    def _its_story(self, slot: Slot, known: _Known, gap: tuple[Testimony, Facts] | None) -> Mapping[str, Sequence[Run]]:
+    def _its_story(
+        self, slot: Slot, known: _Known, later: set[str], gap: tuple[Testimony, Facts] | None
+    ) -> Mapping[str, Sequence[Run]]:
         """The definition's runs that may tell of a slot.
 
-        Where its own run worked (R001.17), what somebody started after the outage is another story, however that ends.
+        Where its own run worked (R001.17), the runs `later` that somebody started after the outage are another story,
+        however they end.
         A sync whose difference is lost is not closed by its own run, so whatever is under way is waited for.
         """
-        later = {r.ref for r in chain(*known.own.values()) if _is_by_hand_after(r, self.window.ended_at)}
         before, then = _neighbours(known.around, slot.due_at)
-        mine = runs_of(slot, known.own[ACTIVITY_LOG], then, before) if later else ()
+        mine = runs_of(slot, known.own[ACTIVITY_LOG], then, before)
         if not mine or (gap is not None and gap[0].saw is not Saw.WORKED):
             return known.own
         if run_testimony(ACTIVITY_LOG, mine, (), self.clock.now(), True).saw is not Saw.WORKED:

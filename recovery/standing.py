@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recovery.policy import Policy
 
 View = dict[str, Any]
+NAMES_SHOWN = 8
 
 
 async def open_for_reading(settings: Settings) -> Ledger:
@@ -69,9 +70,6 @@ async def standing_view(settings: Settings) -> View:
         return view
     finally:
         await ledger.close()
-
-
-NAMES_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
