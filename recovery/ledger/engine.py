@@ -26,6 +26,10 @@ from sqlalchemy.pool import NullPool, QueuePool
 from recovery.errors import ConfigError, LedgerConflict, LedgerError, LedgerUnavailable
 
 BUSY_SECONDS = 30.0
+DURABLE = "-c synchronous_commit=on"
+BY_KEY = "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+"""For the writer, whose every statement names its rows: a plan that was prepared while the tables were small reads them
+whole, and is kept while they grow, until PostgreSQL next counts their rows."""
 
 # Words in a driver's message -> what a person is told. Order matters: the first that fits is taken.
 SENTENCES = (
@@ -72,8 +76,9 @@ def make_engines(url: URL, *, read_only: bool) -> tuple[Engine, Engine]:
         return _sqlite_engine(path, read_only=read_only, begin="BEGIN IMMEDIATE"), _sqlite_engine(
             path, read_only=read_only, begin="BEGIN"
         )
-    arguments = {"connect_timeout": 10, "options": "-c synchronous_commit=on", "application_name": "allclear"}
-    writing = create_engine(url, poolclass=NullPool, connect_args=arguments, isolation_level="READ COMMITTED")
+    arguments = {"connect_timeout": 10, "options": DURABLE, "application_name": "allclear"}
+    by_key = {**arguments, "options": f"{DURABLE} {BY_KEY}"}
+    writing = create_engine(url, poolclass=NullPool, connect_args=by_key, isolation_level="READ COMMITTED")
     reading = create_engine(url, pool_size=2, pool_pre_ping=True, connect_args=arguments)
     return writing, reading
 
