@@ -42,10 +42,6 @@ class Statuspage:
         """What the page is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises AuthFailed or Unavailable when the page cannot be used now."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """Reads the page's components, which needs the key and the page; the answer names the page only."""
         await self._transport.read("components", "GET", f"{self._path}/components", params={"per_page": 1})

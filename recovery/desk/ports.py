@@ -384,6 +384,10 @@ class MailDraft:
 class Mailer(Protocol):
     """Sends mail (SMTP)."""
 
+    async def ping(self) -> str:
+        """Whether the server answers and takes the login, in one sentence; sends nothing."""
+        ...
+
     async def send(self, draft: MailDraft, attempt: OpenAttempt) -> WriteResult:
         """Hand the mail to the server; `ref` is the Message-ID. A reply lost after DATA is UNKNOWN."""
         ...
