@@ -1,8 +1,8 @@
 """The public status page on Atlassian Statuspage (implements `recovery.desk.ports.StatusBoard`).
 
 Statuspage has no key against doubles, so the marker lies in the incident's metadata (never shown to visitors) and
-`find` reads unresolved incidents to the end, then the recent ones. An update has no place for a marker: a repeat is
-recognised by the same status and body. Limits: one request a second per token; 420 and 429 both mean "too many".
+`find` reads unresolved incidents to the end, then the recent ones. An update has no place for a marker: whoever posted
+it recognises it by its status and words. Limits: one request a second per token; 420 and 429 both mean "too many".
 
 Source: https://developer.statuspage.io
 """

@@ -8,6 +8,7 @@ of all tries. What depends on another effect's result (a link on the ticket it h
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -328,8 +329,20 @@ def _status_page(incident: Incident, _now: datetime, settings: DeskSettings) -> 
     yield created
     opened = incident.delivered.get(created.name)
     if opened is not None and len(posts) > 1:
-        payload = {"op": "update", "ref": opened.ref, "draft": _status_draft(posts[-1], settings)}
-        yield _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{posts[-1].n}", payload)
+        *before, last = posts
+        said = [post for post in before if post is posts[0] or _status_update(place, post) in incident.delivered]
+        same = [post for post in said if (post.phase, words_of(post.body)) == (last.phase, words_of(last.body))]
+        payload = {"op": "update", "ref": opened.ref, "draft": _status_draft(last, settings), "said_before": len(same)}
+        yield _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{last.n}", payload)
+
+
+def _status_update(place: str, post: Post) -> str:
+    return _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{post.n}", {}).name
+
+
+def words_of(text: str) -> str:
+    """The letters and digits of a text, which a remote keeps when it trims, escapes or lays out what it was given."""
+    return "".join(c for c in html.unescape(text) if c.isalnum())
 
 
 def _posts_since_opening(incident: Incident) -> tuple[Post, ...]:
