@@ -389,6 +389,7 @@ def _board_draft(incident: Incident, now: datetime, board_ref: str, settings: De
 
 def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
     """The notice to a client of a P1, and an approved root-cause analysis (R003.3, R003.16)."""
+    reply_to = settings.desk.addresses.help
     if incident.severity == "P1" and "client_notice" in settings.desk.p1_events:
         promise = settings.sla.targets["P1"].first_response
         for account, to in _contacts(incident, settings):
@@ -399,12 +400,13 @@ def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterat
                 "first_response": str(promise),
             }
             words = announce.render(settings, "p1_notice", values, {})
-            yield _mail(incident, f"notice/{account}", "p1", account, MailDraft("", to, words.title, words.body))
+            draft = MailDraft("", to, words.title, words.body, reply_to)
+            yield _mail(incident, f"notice/{account}", "p1", account, draft)
     approved = next((v for v in reversed(incident.rcas) if v.approved), None)
     if approved is not None:
         for account, to in _contacts(incident, settings):
-            mail = MailDraft("", to, approved.title, approved.customer_text)
-            yield _mail(incident, f"rca/{account}", f"v{approved.n}", account, mail)
+            draft = MailDraft("", to, approved.title, approved.customer_text, reply_to)
+            yield _mail(incident, f"rca/{account}", f"v{approved.n}", account, draft)
 
 
 def _accounts(incident: Incident, settings: DeskSettings) -> tuple[str, ...]:
