@@ -139,12 +139,17 @@ async def _report(call: Report) -> Any:
     Asked again only after an answer that says that nothing was done: a call whose reply was lost may have been taken,
     and a second record would never end. Prefect's client waits about two seconds of its own after such an answer.
     """
+    answered = 0
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
     def busy(error: BaseException) -> bool:
-        return isinstance(error, PrefectHTTPStatusError) and error.response.status_code in BUSY
+        nonlocal answered
+        if not isinstance(error, PrefectHTTPStatusError):  # such as the end of our patience
+            return False
+        answered = error.response.status_code
+        return answered in BUSY
 
     try:
         with temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}):
@@ -153,7 +158,8 @@ async def _report(call: Report) -> Any:
                     with attempt:
                         return await call(client)
     except TimeoutError:
-        raise NotToldError(f"no answer within {PATIENCE_SECONDS:g} s") from None
+        said = f"it answered nothing but {answered} for" if answered else "no answer within"
+        raise NotToldError(f"{said} {PATIENCE_SECONDS:g} s") from None
     except PrefectHTTPStatusError as error:
         raise NotToldError(f"it answered {error.response.status_code}") from None
     except Exception as error:  # noqa: BLE001 # whatever the server or its client does, the work goes on

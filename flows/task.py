@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact
 
 from recovery.served.forms import TaskForm
-from recovery.terminal.task_commands import as_markdown, served
+from recovery.served.task import as_markdown, serve_task
 
 
 @flow(name="task", description="Assisted mode: claim a task, click once, say what came of it.", retries=0)
@@ -16,6 +16,6 @@ async def task(move: TaskForm) -> str:
     Args:
         move: What to do, which task, and your name.
     """
-    page = await served(move)
+    page = await serve_task(move)
     await acreate_markdown_artifact(as_markdown(page), key="task", description="Assisted mode")
     return page

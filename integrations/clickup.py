@@ -43,10 +43,6 @@ class ClickUp:
         """What the workspace is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises AuthFailed or Unavailable when the board cannot be used now."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """The user the token belongs to."""
         user = (await self._transport.record("user", "/user")).record("user")

@@ -49,16 +49,6 @@ class DashboardClient:
         """What this bridge is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`: what the bridge says it can do, and whether its clock is not the account's."""
-        can = await self.capabilities()
-        words = [w for w in ("stop", "reprocess", "run_now", "repeat", "imports") if getattr(can, w)]
-        told = can.account_time_zone
-        clock = f"its time zone is {told}, the settings say {self._zone}" if told not in ("", self._zone) else ""
-        used = "schedules that name none are read in"
-        clock = clock and f"; {clock}: {used} {await self._account_zone()}"
-        return f"bridge offers {', '.join(words) or 'reading only'}{clock}"
-
     # ---- reads -----------------------------------------------------------------------------------------------------
 
     async def capabilities(self) -> BridgeCapabilities:

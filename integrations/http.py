@@ -61,6 +61,7 @@ from recovery.ports import Clock, Keep, RateGate
 __all__ = [
     "CapabilityManifest",
     "Fields",
+    "Headers",
     "Judge",
     "Reply",
     "Sockets",

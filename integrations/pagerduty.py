@@ -68,10 +68,6 @@ class PagerDuty:
         """What the service is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises AuthFailed or Unavailable. Only a page can try the routing key."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """Reads one incident of the service with the REST token."""
         await self._rest.read("incidents", "GET", "/incidents", params=[("limit", 1), ("service_ids[]", self._service)])

@@ -45,10 +45,6 @@ class Pendo:
         """What the subscription is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises AuthFailed or Unavailable when the key cannot be used now."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """Verifies the key, and says whether it may write as far as Pendo tells."""
         token = await self._transport.record("token_verify", "/api/v1/token/verify")

@@ -61,10 +61,6 @@ class Pro2Client:
         """What this account's platform is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises what `whoami` raises."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """The user the key belongs to; raises AuthFailed."""
         user = (await self._http.record("users_me", "/api/3/users/me")).record("user")

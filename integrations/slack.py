@@ -55,10 +55,6 @@ class SlackClient:
         """What this workspace is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """The app's user and workspace; raises AuthFailed."""
         got = await self._call("auth.test", {})

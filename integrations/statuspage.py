@@ -1,8 +1,8 @@
 """The public status page on Atlassian Statuspage (implements `recovery.desk.ports.StatusBoard`).
 
 Statuspage has no key against doubles, so the marker lies in the incident's metadata (never shown to visitors) and
-`find` reads unresolved incidents to the end, then the recent ones. An update has no place for a marker: a repeat is
-recognised by the same status and body. Limits: one request a second per token; 420 and 429 both mean "too many".
+`find` reads unresolved incidents to the end, then the recent ones. An update has no place for a marker: whoever posted
+it recognises it by its status and words. Limits: one request a second per token; 420 and 429 both mean "too many".
 
 Source: https://developer.statuspage.io
 """
@@ -41,10 +41,6 @@ class Statuspage:
     def manifest(self) -> CapabilityManifest:
         """What the page is proven to do."""
         return self._proven
-
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises AuthFailed or Unavailable when the page cannot be used now."""
-        return f"signed in as {await self.whoami()}"
 
     async def whoami(self) -> str:
         """Reads the page's components, which needs the key and the page; the answer names the page only."""

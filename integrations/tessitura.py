@@ -52,10 +52,6 @@ class TessituraClient:
         """What this service is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`."""
-        return "healthy" if await self.healthy() else "answers, and says that it is not healthy"
-
     async def healthy(self) -> bool:
         """Diagnostics/Status says so, for itself and for everything it depends on."""
         got = await self._http.record("status", "/Diagnostics/Status")

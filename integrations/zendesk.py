@@ -59,10 +59,6 @@ class Zendesk:
         """What this account's Zendesk is proven to do."""
         return self._proven
 
-    async def ping(self) -> str:
-        """One sentence for `doctor`; raises AuthFailed or Unavailable when the desk cannot be used now."""
-        return f"signed in as {await self.whoami()}"
-
     async def whoami(self) -> str:
         """The user behind the credentials; AuthFailed also for the anonymous user, whom Zendesk reports with 200."""
         user = (await self._read("users_me", "/api/v2/users/me")).record("user")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, pairwise
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from recovery import slots
@@ -125,20 +126,23 @@ class JobReader(Reader):
         later = {r.ref for r in chain(*known.own.values()) if _is_by_hand_after(r, self.window.ended_at)}
         evidence = []
         for slot in known.slots:
-            own = self._its_story(slot, known, later, gap) if later else known.own
-            heard = [
-                self._heard(w, slot, x, known.around, own[w]) for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))
-            ]
+            near = _neighbours(known.around, slot.due_at)
+            own = self._its_story(slot, near, known.own, later, gap) if later else known.own
+            heard = [self._heard(w, slot, x, near, own[w]) for w, x in ((ACTIVITY_LOG, log), (CONSOLE, console))]
             if gap is not None:
                 heard += [gap[0], *self._our_import(slot, log, gap[0])]
             told = {**facts, "later_success": _after(slot, last), **(gap[1] if gap else {})}
-            next_due = _neighbours(known.around, slot.due_at)[1]
-            told |= {"next_due": iso(next_due) if next_due else None, "window_ended_at": iso(self.window.ended_at)}
+            told |= {"next_due": iso(near.then) if near.then else None, "window_ended_at": iso(self.window.ended_at)}
             evidence.append(Evidence(slot, tuple(heard), told))
         return evidence
 
     def _its_story(
-        self, slot: Slot, known: _Known, later: set[str], gap: tuple[Testimony, Facts] | None
+        self,
+        slot: Slot,
+        near: _Near,
+        own: Mapping[str, Sequence[Run]],
+        later: set[str],
+        gap: tuple[Testimony, Facts] | None,
     ) -> Mapping[str, Sequence[Run]]:
         """The definition's runs that may tell of a slot.
 
@@ -146,13 +150,12 @@ class JobReader(Reader):
         however they end.
         A sync whose difference is lost is not closed by its own run, so whatever is under way is waited for.
         """
-        before, then = _neighbours(known.around, slot.due_at)
-        mine = runs_of(slot, known.own[ACTIVITY_LOG], then, before)
+        mine = runs_of(slot, own[ACTIVITY_LOG], near.then, near.before)
         if not mine or (gap is not None and gap[0].saw is not Saw.WORKED):
-            return known.own
+            return own
         if run_testimony(ACTIVITY_LOG, mine, (), self.clock.now(), True).saw is not Saw.WORKED:
-            return known.own
-        return {witness: [r for r in runs if r.ref not in later] for witness, runs in known.own.items()}
+            return own
+        return {witness: [r for r in runs if r.ref not in later] for witness, runs in own.items()}
 
     def _our_import(self, slot: Slot, log: RunLog | Testimony, gap: Testimony) -> list[Testimony]:
         """A tagged import of ours that succeeded, and no difference left: recognised without any database."""
@@ -188,14 +191,13 @@ class JobReader(Reader):
         witness: str,
         slot: Slot,
         log: RunLog | Testimony,
-        around: Sequence[datetime],
+        near: _Near,
         own: Sequence[Run],
     ) -> Testimony:
         if isinstance(log, Testimony):
             return log
-        before, then = _neighbours(around, slot.due_at)
         waits, until = self.policy.waits, self.window.ended_at
-        return log_testimony(witness, slot, log, then, waits, own, until=until, previous_due=before)
+        return log_testimony(witness, slot, log, near.then, waits, own, until=until, previous_due=near.before)
 
     def _attempted(self, definition: Definition, known: Sequence[Slot], own: Mapping[str, Sequence[Run]]) -> list[Slot]:
         """Slots for runs that no due time explains: begun before, started by a person, or of an old schedule."""
@@ -273,6 +275,13 @@ class _Known:
     around: tuple[datetime, ...]
 
 
+class _Near(NamedTuple):
+    """The due times right before and right after a slot, where they are known."""
+
+    before: datetime | None
+    then: datetime | None
+
+
 def _is_by_hand_after(run: Run, end: datetime) -> bool:
     """Whether somebody started the run after the outage, as far as its row tells."""
     began = run.started_at or run.ended_at
@@ -296,10 +305,9 @@ def _began(run: Run) -> datetime:
     return run.started_at or run.scheduled_for or run.ended_at or datetime.min.replace(tzinfo=UTC)
 
 
-def _neighbours(after: Sequence[datetime], moment: datetime) -> tuple[datetime | None, datetime | None]:
-    """The due times right before and right after a moment."""
-    before, then = bisect_left(after, moment), bisect_right(after, moment)
-    return after[before - 1] if before else None, after[then] if then < len(after) else None
+def _neighbours(around: Sequence[datetime], moment: datetime) -> _Near:
+    before, then = bisect_left(around, moment), bisect_right(around, moment)
+    return _Near(around[before - 1] if before else None, around[then] if then < len(around) else None)
 
 
 def _at_a_clock_change(

@@ -9,7 +9,7 @@ from importlib import import_module
 from uuid import uuid4
 
 from integrations.clickup import ClickUp
-from integrations.http import Sockets, Transport
+from integrations.http import Transport
 from integrations.pagerduty import PagerDuty
 from integrations.pendo import Pendo
 from integrations.statuspage import Statuspage
@@ -21,10 +21,10 @@ from recovery.desk.ports import Board
 from recovery.desk.settings import DeskSettings, load_desk
 from recovery.errors import ConfigError
 from recovery.model import System
-from recovery.ports import RateGate, Tell
-from recovery.settings import Settings, reveal
-from recovery.settings_remotes import BoardSettings, SecretAt
-from recovery.wiring import Systems, rate_gate, silent
+from recovery.ports import Tell
+from recovery.settings import Settings
+from recovery.settings_remotes import BoardSettings
+from recovery.wiring import Systems, Transports, open_transports, silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,17 +58,11 @@ async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> Async
     desk = load_desk(folder)
     async with AsyncExitStack() as stack:
         case = await stack.enter_async_context(open_case_systems(settings, tell=tell))
-        sockets = Sockets()
-        stack.push_async_callback(sockets.close)
-        make = _Maker(
-            settings,
-            case.systems,
-            sockets,
-            rate_gate(settings, case.systems.clock, case.systems.ledger, tell),
-        )
+        s = case.systems
+        make = _Maker(await stack.enter_async_context(open_transports(settings, s.clock, s.ledger, tell)))
         c = case.desks
         yield DeskSystems(
-            case.systems,
+            s,
             desk,
             Desks(c.incidents, c.chat, c.customers, make.pager(), make.board(), make.in_app(), make.status(), c.mail),
         )
@@ -88,23 +82,24 @@ class BoardKit:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    settings: Settings
-    systems: Systems
-    sockets: Sockets
-    gate: RateGate
+    transports: Transports
+
+    @property
+    def settings(self) -> Settings:
+        return self.transports.settings
 
     def pager(self) -> PagerDuty | None:
         """Who wakes people, if configured."""
         named = self.settings.pagerduty
         if named is None:
             return None
-        routing_key = self._secret(named.routing_key, "pagerduty.routing_key")
-        token = self._secret(named.token, "pagerduty.token")
+        routing_key = self.transports.secret(named.routing_key, "pagerduty.routing_key")
+        token = self.transports.secret(named.token, "pagerduty.token")
         return PagerDuty(
-            events=self._transport(
-                System.PAGERDUTY, named.events_url, {}, (routing_key, token), PagerDuty.EVENTS_BUDGET
+            events=self.transports.to(
+                System.PAGERDUTY, named.events_url, {}, routing_key, token, budget=PagerDuty.EVENTS_BUDGET
             ),
-            rest=self._transport(System.PAGERDUTY, named.rest_url, PagerDuty.credentials(token), (routing_key, token)),
+            rest=self.transports.to(System.PAGERDUTY, named.rest_url, PagerDuty.credentials(token), routing_key, token),
             routing_key=routing_key,
             service=named.service,
         )
@@ -116,8 +111,8 @@ class _Maker:
         named = self.settings.clickup
         if named is None:
             return None
-        token = self._secret(named.token, "clickup.token")
-        transport = self._transport(System.CLICKUP, named.base_url, ClickUp.credentials(token), (token,))
+        token = self.transports.secret(named.token, "clickup.token")
+        transport = self.transports.to(System.CLICKUP, named.base_url, ClickUp.credentials(token), token)
         return ClickUp(transport, key_field=named.key_field)
 
     def _plugged(self, named: BoardSettings) -> Board:
@@ -128,11 +123,10 @@ class _Maker:
             raise ConfigError(
                 f"board.factory: {named.factory!r} cannot be loaded: {error}.", 'Write it as "module:function".'
             ) from error
-        token = self._secret(named.token, "board.token") if named.token is not None else ""
-        secrets = (token,) if token else ()
+        token = self.transports.secret(named.token, "board.token") if named.token is not None else ""
 
         def transport(headers: Mapping[str, str]) -> Transport:
-            return self._transport(System.CLICKUP, named.base_url, headers, secrets)
+            return self.transports.to(System.CLICKUP, named.base_url, headers, *([token] if token else []))
 
         board: Board = make(BoardKit(token, named.options, transport))
         return board
@@ -142,33 +136,14 @@ class _Maker:
         named = self.settings.pendo
         if named is None:
             return None
-        key = self._secret(named.key, "pendo.key")
-        return Pendo(self._transport(System.PENDO, named.base_url, Pendo.credentials(key), (key,)))
+        key = self.transports.secret(named.key, "pendo.key")
+        return Pendo(self.transports.to(System.PENDO, named.base_url, Pendo.credentials(key), key))
 
     def status(self) -> Statuspage | None:
         """The public status page, if configured."""
         named = self.settings.statuspage
         if named is None:
             return None
-        key = self._secret(named.key, "statuspage.key")
-        transport = self._transport(System.STATUSPAGE, named.base_url, Statuspage.credentials(key), (key,))
+        key = self.transports.secret(named.key, "statuspage.key")
+        transport = self.transports.to(System.STATUSPAGE, named.base_url, Statuspage.credentials(key), key)
         return Statuspage(transport, page=named.page)
-
-    def _secret(self, at: SecretAt, field: str) -> str:
-        return reveal(at, self.settings, field).get_secret_value()
-
-    def _transport(
-        self, system: System, url: str, headers: Mapping[str, str], secrets: tuple[str, ...], budget: str = ""
-    ) -> Transport:
-        return Transport(
-            system=system.value,
-            account="",
-            base_url=url,
-            headers=headers,
-            sockets=self.sockets,
-            clock=self.systems.clock,
-            gate=self.gate,
-            keep=self.systems.ledger.keep,
-            secrets=secrets,
-            budget=budget,
-        )

@@ -48,6 +48,14 @@ def parse_span(text: str) -> timedelta:
         raise UsageError(f"{text!r} is too long a time.", "Write 90m, 6h or 2d.") from None
 
 
+def known_zone(name: str) -> ZoneInfo | None:
+    """The IANA time zone of this name; None when there is none."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as America
+        return None
+
+
 def _iso(written: str, text: str) -> datetime:
     try:
         return datetime.fromisoformat(written)
@@ -63,12 +71,10 @@ def _clock(written: str, text: str) -> time:
 
 
 def _zone(name: str, text: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as America
-        raise UsageError(
-            f"{text!r}: {name!r} is not a time zone.", "Use an IANA name such as America/New_York."
-        ) from None
+    zone = known_zone(name)
+    if zone is None:
+        raise UsageError(f"{text!r}: {name!r} is not a time zone.", "Use an IANA name such as America/New_York.")
+    return zone
 
 
 def _moment(local: datetime, zone: ZoneInfo, text: str) -> datetime:

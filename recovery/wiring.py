@@ -10,13 +10,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from integrations.absent import NoDashboard, NoTessitura
 from integrations.assisted import Assistance, AssistedDashboard, check_reading
 from integrations.dashboard import DashboardClient
-from integrations.http import Sockets, Timeouts, Transport
+from integrations.http import Headers, Sockets, Timeouts, Transport
 from integrations.jira import JiraClient
 from integrations.pro2 import Pro2Client
 from integrations.pro2_probes import Pro2Probes, Unhurried
@@ -32,7 +31,7 @@ from recovery.model import System
 from recovery.policy import Policy
 from recovery.ports import Account, Chat, JobDesk, Keep, ListDesk, RateGate, Tell, TicketDesk
 from recovery.settings import AccountSettings, Settings, load_policy, reveal
-from recovery.settings_remotes import DashboardSettings
+from recovery.settings_remotes import DashboardSettings, SecretAt
 
 __all__ = [
     "SystemClock",
@@ -103,13 +102,11 @@ async def open_systems(
     async with AsyncExitStack() as stack:
         ledger = await open_ledger(settings, read_only=read_only)
         stack.push_async_callback(ledger.close)
-        sockets = Sockets()
-        stack.push_async_callback(sockets.close)
-        gate = rate_gate(settings, clock, ledger, tell)
+        timeouts = Timeouts(read=policy.waits.read / 2, total=policy.waits.read)
+        transports = await stack.enter_async_context(open_transports(settings, clock, ledger, tell, timeouts))
         chosen = [a for a in settings.accounts if not names or a.name in names]
         proofs = await load_proofs(ledger, System.PRO2.value, {a.name: a.proven_by or a.name for a in chosen})
-        timeouts = Timeouts(read=policy.waits.read / 2, total=policy.waits.read)
-        make = _Maker(settings, clock, sockets, gate, ledger, proofs, timeouts)
+        make = _Maker(transports, ledger, proofs)
         yield Systems(
             settings,
             policy,
@@ -123,6 +120,63 @@ async def open_systems(
             tell,
             kill_switch(settings),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Transports:
+    """Makes transports on shared sockets, one clock, one rate gate and one evidence store; reads their secrets."""
+
+    settings: Settings
+    clock: SystemClock
+    sockets: Sockets
+    gate: RateGate
+    keep: Keep
+    timeouts: Timeouts
+
+    def secret(self, at: SecretAt, field: str) -> str:
+        """The secret at its place; ConfigError naming the field."""
+        return reveal(at, self.settings, field).get_secret_value()
+
+    def to(
+        self,
+        system: System,
+        base_url: str,
+        headers: Headers,
+        *secrets: str,
+        account: str = "",
+        keep: Keep | None = None,
+        gate: RateGate | None = None,
+        budget: str = "",
+        limited_before_execute: bool = False,
+    ) -> Transport:
+        """The way to one system; `secrets` never appear in errors or evidence. `keep` and `gate` stand in for ours."""
+        return Transport(
+            system=system.value,
+            account=account,
+            base_url=base_url,
+            headers=headers,
+            sockets=self.sockets,
+            clock=self.clock,
+            gate=gate or self.gate,
+            keep=keep or self.keep,
+            timeouts=self.timeouts,
+            limited_before_execute=limited_before_execute,
+            secrets=secrets,
+            budget=budget,
+        )
+
+
+@asynccontextmanager
+async def open_transports(
+    settings: Settings, clock: SystemClock, ledger: Ledger, tell: Tell, timeouts: Timeouts | None = None
+) -> AsyncIterator[Transports]:
+    """Sockets of their own for the clients of one command, closed at the end."""
+    sockets = Sockets()
+    try:
+        gate = rate_gate(settings, clock, ledger, tell)
+        yield Transports(settings, clock, sockets, gate, ledger.keep, timeouts or Timeouts())
+    finally:
+        await sockets.close()
 
 
 def rate_gate(settings: Settings, clock: SystemClock, ledger: Ledger, tell: Tell) -> RateGate:
@@ -154,12 +208,8 @@ async def open_probes(systems: Systems, account: str) -> AsyncIterator[Pro2Probe
             f"{account} is not a test account, so nothing is tried on it.",
             "Set test_account = true for an account whose contacts and campaigns are all your own.",
         )
-    sockets = Sockets()
-    gate = rate_gate(systems.settings, systems.clock, systems.ledger, systems.tell)
-    try:
-        yield _Maker(systems.settings, systems.clock, sockets, gate, systems.ledger).probes(named)
-    finally:
-        await sockets.close()
+    async with open_transports(systems.settings, systems.clock, systems.ledger, systems.tell) as transports:
+        yield _Maker(transports, systems.ledger).probes(named)
 
 
 async def open_ledger(settings: Settings, *, read_only: bool = False) -> Ledger:
@@ -264,34 +314,29 @@ def _assistance(dashboard: DashboardSettings) -> Assistance:
 
 @dataclass(frozen=True, slots=True)
 class _Maker:
-    """Makes clients on shared sockets, one clock, one rate gate and one evidence store."""
+    """Makes the clients of the accounts, the ticket desk and the chat."""
 
-    settings: Settings
-    clock: SystemClock
-    sockets: Sockets
-    gate: RateGate
+    transports: Transports
     ledger: Ledger
     proofs: Mapping[str, Proofs] = field(default_factory=dict)
-    timeouts: Timeouts = Timeouts()
 
     @property
-    def keep(self) -> Keep:
-        """Where evidence goes."""
-        return self.ledger.keep
+    def settings(self) -> Settings:
+        return self.transports.settings
 
     def account(self, named: AccountSettings) -> Account:
         """One account's clients."""
         where = f"accounts.{named.name}"
-        token = self._secret(named.pro2.token, f"{where}.pro2.token")
+        token = self.transports.secret(named.pro2.token, f"{where}.pro2.token")
         proofs = self.proofs.get(named.name, Proofs())
         proven = manifest_of(System.PRO2.value, proofs)
         pro2 = Pro2Client(
-            self._transport(
+            self.transports.to(
                 System.PRO2,
-                named.name,
                 named.pro2.base_url,
                 Pro2Client.credentials(token),
                 token,
+                account=named.name,
                 limited_before_execute=proven.limits_before_executing,
             ),
             named.time_zone,
@@ -312,44 +357,49 @@ class _Maker:
         t = named.tessitura
         if t is None:
             return NoTessitura(named.name)
-        password = self._secret(t.password, f"{where}.tessitura.password")
+        password = self.transports.secret(t.password, f"{where}.tessitura.password")
         return TessituraClient(
-            self._transport(
+            self.transports.to(
                 System.TESSITURA,
-                named.name,
                 t.base_url,
                 TessituraClient.credentials(t.user, t.group, t.location, password),
                 password,
+                account=named.name,
             ),
             named.time_zone,
         )
 
     def probes(self, named: AccountSettings) -> Pro2Probes:
         """What the truth tests of a test account call."""
-        token = self._secret(named.pro2.token, f"accounts.{named.name}.pro2.token")
-        given = (System.PRO2, named.name, named.pro2.base_url, Pro2Client.credentials(token), token)
-        return Pro2Probes(self._transport(*given), self._transport(*given, gate=Unhurried()), named.time_zone)
+        token = self.transports.secret(named.pro2.token, f"accounts.{named.name}.pro2.token")
+
+        def transport(gate: RateGate | None = None) -> Transport:
+            headers = Pro2Client.credentials(token)
+            return self.transports.to(System.PRO2, named.pro2.base_url, headers, token, account=named.name, gate=gate)
+
+        return Pro2Probes(transport(), transport(Unhurried()), named.time_zone)
 
     def _dashboard(self, named: AccountSettings, where: str) -> JobDesk:
         given = named.dashboard
         if given is None:
-            return NoDashboard(named.name, self.clock)
+            return NoDashboard(named.name, self.transports.clock)
         if given.mode == "assisted":
-            return AssistedDashboard(named.name, named.time_zone, self.ledger, self.clock, _assistance(given))
+            return AssistedDashboard(
+                named.name, named.time_zone, self.ledger, self.transports.clock, _assistance(given)
+            )
         assert given.token is not None  # the settings refuse a bridge without one
-        token = self._secret(given.token, f"{where}.dashboard.token")
-        return DashboardClient(
-            self._transport(System.DASHBOARD, named.name, given.base_url, DashboardClient.credentials(token), token),
-            time_zone=named.time_zone,
-        )
+        token = self.transports.secret(given.token, f"{where}.dashboard.token")
+        headers = DashboardClient.credentials(token)
+        transport = self.transports.to(System.DASHBOARD, given.base_url, headers, token, account=named.name)
+        return DashboardClient(transport, time_zone=named.time_zone)
 
     def jira(self) -> JiraClient | None:
         """The ticket desk, if one is configured."""
         named = self.settings.jira
         if named is None:
             return None
-        token = self._secret(named.token, "jira.token")
-        transport = self._transport(System.JIRA, "", named.base_url, JiraClient.credentials(named.email, token), token)
+        token = self.transports.secret(named.token, "jira.token")
+        transport = self.transports.to(System.JIRA, named.base_url, JiraClient.credentials(named.email, token), token)
         return JiraClient(
             transport,
             named.project,
@@ -363,33 +413,5 @@ class _Maker:
         named = self.settings.slack
         if named is None:
             return None
-        token = self._secret(named.token, "slack.token")
-        return SlackClient(self._transport(System.SLACK, "", named.base_url, SlackClient.credentials(token), token))
-
-    def _secret(self, at: Any, field: str) -> str:
-        return reveal(at, self.settings, field).get_secret_value()
-
-    def _transport(
-        self,
-        system: System,
-        account: str,
-        url: str,
-        headers: dict[str, str],
-        secret: str,
-        *,
-        limited_before_execute: bool = False,
-        gate: RateGate | None = None,
-    ) -> Transport:
-        return Transport(
-            system=system.value,
-            account=account,
-            base_url=url,
-            headers=headers,
-            sockets=self.sockets,
-            clock=self.clock,
-            gate=gate or self.gate,
-            keep=self.keep,
-            timeouts=self.timeouts,
-            limited_before_execute=limited_before_execute,
-            secrets=(secret,),
-        )
+        token = self.transports.secret(named.token, "slack.token")
+        return SlackClient(self.transports.to(System.SLACK, named.base_url, SlackClient.credentials(token), token))

@@ -75,7 +75,6 @@ ALLOWED = {
 TERMINAL_USERS = {
     "recovery/cli.py": "puts the terminal's commands together",
     "recovery/webhook_server.py": "runs at a terminal until it is stopped there",
-    "flows/task.py": "assisted mode has one set of moves and pages for the terminal and the UI",
 }
 
 HEAVY = ("prefect", "sqlalchemy", "httpx", "aiohttp", "pydantic", "jinja2", "msgspec", "dateutil")
@@ -178,6 +177,12 @@ def test_nothing_but_the_edge_imports_the_terminal() -> None:
     """Terminal and flows are two hulls round the same calls; the calls know neither."""
     users = {name_of(p) for p in python_files(*PRODUCT) if any(within(n, "recovery.terminal") for n in imports(p))}
     assert {user for user in users if not user.startswith("recovery/terminal/")} == set(TERMINAL_USERS)
+
+
+def test_the_core_knows_nothing_of_what_is_served() -> None:
+    """What Prefect is served is made from the core; data goes one way."""
+    users = {name_of(p) for p in python_files(*PRODUCT) if any(within(n, "recovery.served") for n in imports(p))}
+    assert {u for u in users if not u.startswith(("recovery/served/", "flows/"))} == set()
 
 
 @pytest.mark.parametrize("file", PURE)

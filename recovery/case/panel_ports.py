@@ -121,6 +121,10 @@ class PanelDesk(Protocol):
         """What may be asked of it; asking for something else raises Refused."""
         ...
 
+    async def ping(self) -> str:
+        """Whether the panel answers with these credentials, in one sentence."""
+        ...
+
     async def setting(self) -> PanelSetting:
         """The panel's link-tracking switch."""
         ...

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from integrations.http import Sockets, Transport
+from integrations.http import Transport
 from integrations.meta import MetaClient
 from integrations.netcore import NetcoreClient
 from integrations.oauth import OAuth, TokenFile, token_transport
@@ -30,10 +30,10 @@ from recovery.errors import ConfigError
 from recovery.model import System
 from recovery.playbook import Playbook
 from recovery.playbook_file import find_playbook, read_toml
-from recovery.ports import Keep, RateGate, Tell
-from recovery.settings import Settings, reveal
-from recovery.settings_remotes import PanelSettings, SecretAt, ZendeskSettings
-from recovery.wiring import Systems, open_systems, rate_gate, silent
+from recovery.ports import Tell
+from recovery.settings import Settings
+from recovery.settings_remotes import PanelSettings, ZendeskSettings
+from recovery.wiring import Systems, Transports, open_systems, open_transports, silent
 from recovery.witness import Tape
 
 # Names no account, because none can have an empty name: `open_systems` then opens the ledger and the desks alone.
@@ -67,14 +67,8 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
     """
     async with AsyncExitStack() as stack:
         systems = await stack.enter_async_context(open_systems(settings, tell=tell, names=NO_ACCOUNT))
-        sockets = Sockets()
-        stack.push_async_callback(sockets.close)
-        make = _Maker(
-            systems,
-            sockets,
-            rate_gate(settings, systems.clock, systems.ledger, tell),
-            Tape(systems.ledger.keep),
-        )
+        transports = await stack.enter_async_context(open_transports(settings, systems.clock, systems.ledger, tell))
+        make = _Maker(transports, Tape(systems.ledger.keep))
         # A key of its own: an attestation must not be verifiable with, or reveal anything about, the marker key.
         signing = hmac.digest(systems.secret, b"allclear attestation", "sha256")
         store = FolderStore(settings.path(settings.ledger.state_dir) / "evidence")
@@ -93,14 +87,12 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
 class _Maker:
     """Makes clients on shared sockets; what a panel answers passes the tape and so becomes the case's evidence."""
 
-    systems: Systems
-    sockets: Sockets
-    gate: RateGate
+    transports: Transports
     tape: Tape
 
     @property
     def settings(self) -> Settings:
-        return self.systems.settings
+        return self.transports.settings
 
     def panels(self) -> PanelBook:
         """Every panel of the settings with its client."""
@@ -116,15 +108,18 @@ class _Maker:
         return PanelBook(tuple(panels), desks)
 
     def _panel(self, named: PanelSettings, field: str) -> PanelDesk:
-        token = self._secret(named.token, field)
-        if named.provider == System.META.value:
-            transport = self._transport(
-                System.META, named.account, named.base_url, MetaClient.credentials(token), token
+        token = self.transports.secret(named.token, field)
+
+        def transport(system: System, headers: Mapping[str, str]) -> Transport:
+            return self.transports.to(
+                system, named.base_url, headers, token, account=named.account, keep=self.tape.keep
             )
-            return MetaClient(transport, named.ref, self.gate)
-        headers = NetcoreClient.credentials(token)
-        transport = self._transport(System.NETCORE, named.account, named.base_url, headers, token)
-        return NetcoreClient(transport, languages=named.languages, lists_all=named.lists_all)
+
+        if named.provider == System.META.value:
+            meta = transport(System.META, MetaClient.credentials(token))
+            return MetaClient(meta, named.ref, self.transports.gate)
+        netcore = transport(System.NETCORE, NetcoreClient.credentials(token))
+        return NetcoreClient(netcore, languages=named.languages, lists_all=named.lists_all)
 
     def zendesk(self) -> tuple[Zendesk | None, TicketSearch | None]:
         """The customers' desk and its search, if one is configured."""
@@ -132,36 +127,26 @@ class _Maker:
         if named is None:
             return None, None
         if named.token is not None:
-            token = self._secret(named.token, "zendesk.token")
+            token = self.transports.secret(named.token, "zendesk.token")
             pair = base64.b64encode(f"{named.client_id}/token:{token}".encode()).decode()
-            transport = self._transport(
-                System.ZENDESK, "", named.base_url, {"Authorization": f"Basic {pair}"}, token, keep=self._keep
-            )
+            headers = {"Authorization": f"Basic {pair}"}
+            transport = self.transports.to(System.ZENDESK, named.base_url, headers, token)
             return Zendesk(transport, site=named.base_url), ZendeskSearch(transport, site=named.base_url)
         oauth = self._oauth(named)
-        transport = Transport(
-            system=System.ZENDESK.value,
-            account="",
-            base_url=named.base_url,
-            headers=oauth.headers,
-            sockets=self.sockets,
-            clock=self.systems.clock,
-            gate=self.gate,
-            keep=self._keep,
-        )
+        transport = self.transports.to(System.ZENDESK, named.base_url, oauth.headers)
         return Zendesk(transport, site=named.base_url, oauth=oauth), ZendeskSearch(transport, site=named.base_url)
 
     def _oauth(self, named: ZendeskSettings) -> OAuth:
         assert named.client_secret is not None
-        secret = self._secret(named.client_secret, "zendesk.client_secret")
-        first = self._secret(named.first_refresh, "zendesk.first_refresh") if named.first_refresh else ""
+        secret = self.transports.secret(named.client_secret, "zendesk.client_secret")
+        first = self.transports.secret(named.first_refresh, "zendesk.first_refresh") if named.first_refresh else ""
         transport = token_transport(
             system=System.ZENDESK.value,
             account="",
             base_url=named.base_url,
-            sockets=self.sockets,
-            clock=self.systems.clock,
-            gate=self.gate,
+            sockets=self.transports.sockets,
+            clock=self.transports.clock,
+            gate=self.transports.gate,
             client_secret=secret,
         )
         folder = self.settings.path(self.settings.ledger.state_dir)
@@ -169,7 +154,7 @@ class _Maker:
         return OAuth(
             transport=transport,
             tokens=TokenFile(folder / "zendesk-token.json"),
-            clock=self.systems.clock,
+            clock=self.transports.clock,
             client_id=named.client_id,
             client_secret=secret,
             scope=named.scope,
@@ -184,7 +169,7 @@ class _Maker:
             return None
         if named.user and named.password is None:
             raise ConfigError("smtp.password: a user needs a password", "Say where the password is.")
-        password = self._secret(named.password, "smtp.password") if named.password is not None else ""
+        password = self.transports.secret(named.password, "smtp.password") if named.password is not None else ""
         return Smtp(
             host=named.host,
             port=named.port,
@@ -192,42 +177,14 @@ class _Maker:
             security=named.security,
             user=named.user,
             password=password,
-            clock=self.systems.clock,
-            keep=self._keep,
+            clock=self.transports.clock,
+            keep=self.transports.keep,
         )
 
     def ticket_url(self) -> str:
         """The address of a customer ticket with `{ref}` in place of its number, "" when no desk is configured."""
         named = self.settings.zendesk
         return f"{named.base_url.rstrip('/')}/agent/tickets/{{ref}}" if named is not None else ""
-
-    @property
-    def _keep(self) -> Keep:
-        return self.systems.ledger.keep
-
-    def _secret(self, at: SecretAt, field: str) -> str:
-        return reveal(at, self.settings, field).get_secret_value()
-
-    def _transport(
-        self,
-        system: System,
-        account: str,
-        url: str,
-        headers: dict[str, str],
-        secret: str,
-        keep: Keep | None = None,
-    ) -> Transport:
-        return Transport(
-            system=system.value,
-            account=account,
-            base_url=url,
-            headers=headers,
-            sockets=self.sockets,
-            clock=self.systems.clock,
-            gate=self.gate,
-            keep=keep or self.tape.keep,
-            secrets=(secret,),
-        )
 
 
 def _key(named: PanelSettings) -> tuple[str, str]:

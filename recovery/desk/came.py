@@ -15,6 +15,7 @@ from recovery.journal import StreamEvent
 
 STREAM = "intake"
 REPLIED = ("sender", "subject", "text")
+ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Reply:
 class Came:
     """One mail or alert as journalled, and what has become of it. `incident` is "" while it waits.
 
-    `moved_at` is when the last of it was journalled.
+    `moved_at` is when the last of it was journalled. With the fate `ANSWER` it answers a mail of that incident.
     """
 
     signal: notice.Signal
@@ -86,14 +87,16 @@ def _came_mail(ref: str, d: Mapping[str, object]) -> Came:
     texts = {n: str(d.get(n, "")) for n in ("message_ref", "sender", "subject", "text", "in_reply_to", "account")}
     account = texts.pop("account")
     received_at = datetime.fromisoformat(str(d["received_at"]))
-    mail = IncomingMail(received_at=received_at, to=(), automatic=d.get("automatic") is True, **texts)
+    automatic = d.get("automatic") is True
+    mail = IncomingMail(received_at=received_at, to=(), automatic=automatic, references=(), **texts)
     source: notice.Source = "p1_mail" if d.get("severity") == "P1" else "report"
     signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject)
-    return Came(signal, mail, str(d.get("came_to", "")))
+    incident = str(d.get("incident", ""))
+    return Came(signal, mail, str(d.get("came_to", "")), incident=incident, fate=ANSWER if incident else "")
 
 
-def mail_data(mail: IncomingMail, request: Request) -> dict[str, object]:
-    """The mail as its event holds it: whom it was sent to is left out."""
+def mail_data(mail: IncomingMail, request: Request, incident: str) -> dict[str, object]:
+    """The mail as its event holds it: whom it was sent to is left out. `incident` is the one whose mail it answers."""
     return {
         "ref": request.ref,
         "message_ref": mail.message_ref,
@@ -106,6 +109,7 @@ def mail_data(mail: IncomingMail, request: Request) -> dict[str, object]:
         "came_to": request.came_to,
         "severity": request.severity or "",
         "automatic": mail.automatic,
+        "incident": incident,
     }
 
 
@@ -117,12 +121,10 @@ def reply_data(mail: IncomingMail, about: str) -> dict[str, object]:
 
 def answered_by(known: Mapping[str, Came], mail: IncomingMail) -> Came | None:
     """What a reply is about: the mail it answers, an earlier reply to that, or our answer to it."""
-    if not mail.in_reply_to:
-        return None
-    for came in known.values():
-        ours = [message for _, message in came.answered.values()]
-        if came.mail is None:
-            continue
-        if mail.in_reply_to in (came.mail.message_ref, *ours, *(reply.message_ref for reply in came.replies)):
-            return came
+    for answered in mail.answers:
+        for came in known.values():
+            ours = [message for _, message in came.answered.values()]
+            theirs = [reply.message_ref for reply in came.replies]
+            if came.mail is not None and answered in (came.mail.message_ref, *ours, *theirs):
+                return came
     return None

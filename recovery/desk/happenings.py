@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from recovery.desk.incident import Incident
+from recovery.happening import Happening
 from recovery.model import iso
-from recovery.served.pages import Happening
 
 STREAM = "desk/told"
 AGAIN = timedelta(minutes=10)

@@ -15,19 +15,23 @@ from functools import partial
 from recovery.act import IT_HAPPENED
 from recovery.desk import mailbox, notice, rules
 from recovery.desk.business_time import DAWN
-from recovery.desk.came import REPLIED, STREAM, Came, Reply, answered_by, fold, follow, mail_data, reply_data
+from recovery.desk.came import ANSWER, REPLIED, STREAM, Came, Reply, answered_by, fold, follow, mail_data, reply_data
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.mailbox import Request
 from recovery.desk.office import CHOICES, QUIET, IncidentOffice
 from recovery.desk.outbox import Effect
+from recovery.desk.perform import EFFECTS
 from recovery.desk.ports import IncomingMail, MailSource
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla_settings import Severity
 from recovery.errors import LedgerConflict, RefusedError, UsageError
+from recovery.model import ActionKind
 
 TRIES = 25
 WAITING = timedelta(days=30)
+ALONE = "intake/"
+"""What the answers to mails are about in the ledger, where an incident's effects name the incident."""
 WAITS = "waits for its turn: the mail server did not take the one before"
 
 
@@ -65,20 +69,22 @@ class Intake:
     async def journal(self, mails: Sequence[IncomingMail]) -> None:
         """Each mail as an event, once: a reply to what came in before, or, as always at a P1 address, one of its own.
 
-        The addresses it was sent to are left out, also where its text quotes them: a P1 address is a secret.
+        A reply to a mail that an incident sent belongs to that incident. The addresses it was sent to are left out,
+        also where its text quotes them: a P1 address is a secret.
         """
+        incidents = {mail.message_ref: await self._whose(mail) for mail in mails}
 
         def decide(known: dict[str, Came]) -> Sequence[Change]:
             changes: list[Change] = []
             for mail in mails:
-                fresh = self._journalled(known, mail)
+                fresh = self._journalled(known, mail, incidents[mail.message_ref])
                 follow(known, fresh)
                 changes += fresh
             return changes
 
         await self._append(decide)
 
-    def _journalled(self, known: Mapping[str, Came], mail: IncomingMail) -> Sequence[Change]:
+    def _journalled(self, known: Mapping[str, Came], mail: IncomingMail, incident: str) -> Sequence[Change]:
         request, about = mailbox.take_in(self.settings, mail), answered_by(known, mail)
         if request.ref in known or (about is not None and any(r.ref == request.ref for r in about.replies)):
             return ()
@@ -86,7 +92,23 @@ class Intake:
         kept = replace(mail, subject=subject, text=text)
         if about is not None and request.came_to != "p1":
             return (Change("reply_received", MACHINE, self._now(), reply_data(kept, about.signal.ref)),)
-        return (Change("mail_received", MACHINE, self._now(), mail_data(kept, request)),)
+        joins = incident if request.came_to != "p1" else ""
+        return (Change("mail_received", MACHINE, self._now(), mail_data(kept, request, joins)),)
+
+    async def _whose(self, mail: IncomingMail) -> str:
+        """The incident that sent the mail which this one answers; "" for none, and for what no person wrote.
+
+        A Message-ID of ours is made of the action's key, so the ledger knows it whatever became of its reply.
+        """
+        if mailbox.from_machine(mail):
+            return ""
+        for answered in mail.answers:
+            row = await self.office.outbox.runner.ledger.action(answered.partition("@")[0])
+            if row is not None and row.kind is ActionKind.MAIL and row.slot_key.startswith(EFFECTS):
+                incident = row.slot_key.removeprefix(EFFECTS)
+                if not incident.startswith(ALONE):
+                    return incident
+        return ""
 
     async def alert(self, signal: notice.Signal) -> str:
         """A monitoring alert (R002.2); the incident it opened or joined, "" for planned work."""
@@ -123,7 +145,7 @@ class Intake:
         answered: set[str] = set()
         for came, effect in await self._in_turn():
             ref = came.signal.ref
-            told = await self.office.outbox.alone(effect, f"intake/{ref}")
+            told = await self.office.outbox.alone(effect, f"{ALONE}{ref}")
             if told.done or came.tried.get(effect.slot) != told.text:
                 data = {"ref": ref, "answer": effect.slot, "done": told.done, "message_ref": told.ref}
                 change = Change("answered", MACHINE, self._now(), {**data, "text": told.text})
@@ -193,8 +215,8 @@ class Intake:
     # ---- the steps
 
     def _unanswered(self, came: Came) -> tuple[Effect, ...]:
-        """The answers that a mail of the last weeks still has to get."""
-        if came.mail is None or self._now() - came.mail.received_at > WAITING:
+        """The answers that a mail of the last weeks still has to get; who answers a mail of ours gets none."""
+        if came.mail is None or came.fate == ANSWER or self._now() - came.mail.received_at > WAITING:
             return ()
         effects = mailbox.answers(self.settings, self.request(came), came.mail)
         return tuple(effect for effect in effects if effect.slot not in came.answered)
@@ -288,11 +310,20 @@ def _all_told(incident: Incident, group: Sequence[Came], now: datetime) -> Seque
 
 
 def _told(incident: Incident, came: Came, now: datetime) -> Iterator[Change]:
-    """The mail as a report, the receipt we sent, and the customer's replies."""
+    """The mail as a report, the receipt we sent, and the customer's replies.
+
+    An answer to a mail of the incident goes to the report that its sender, or somebody of the same account, has made.
+    """
     mail, ref = came.mail, came.signal.ref
     if mail is None:
         return
-    if incident.report(ref) is None:
+    made = _report_of(incident, came) if came.fate == ANSWER and incident.report(ref) is None else None
+    if made is not None:
+        ref = made.ref
+        first = Reply(mail.message_ref, mail.received_at, mail.sender, mail.subject, mail.text)
+        if not _passed_on(incident, ref, first):
+            yield _reply(ref, now, first)
+    elif incident.report(ref) is None:
         who = mail.sender
         report = Report(ref, came.signal.account, who, who, mail.subject, mail.text, mail.received_at)
         yield rules.add_report(MACHINE, report, now)
@@ -301,17 +332,28 @@ def _told(incident: Incident, came: Came, now: datetime) -> Iterator[Change]:
         yield rules.record_response(MACHINE, now, ref, human=False, public=True, answered_at=receipt[0])
     for reply in came.replies:
         if not _passed_on(incident, ref, reply):
-            said = {"reply_ref": reply.ref, **{n: getattr(reply, n) for n in REPLIED}}
-            yield rules.record_reply(ref, now, reply.at, said)
+            yield _reply(ref, now, reply)
+
+
+def _report_of(incident: Incident, came: Came) -> Report | None:
+    sender, account = came.mail.sender if came.mail else "", came.signal.account
+    same = [r for r in incident.reports if sender and r.email.casefold() == sender.casefold()]
+    return next(iter((*same, *(r for r in incident.reports if account and r.account == account))), None)
+
+
+def _reply(report_ref: str, now: datetime, reply: Reply) -> Change:
+    said = {"reply_ref": reply.ref, **{n: getattr(reply, n) for n in REPLIED}}
+    return rules.record_reply(report_ref, now, reply.at, said)
 
 
 def _passed_on(incident: Incident, report_ref: str, reply: Reply) -> bool:
     """Whether the incident has the reply; an older program's event of it has the time alone."""
     told = (e.data for e in incident.timeline if e.kind == "customer_replied")
     return any(
-        d["reply_ref"] == reply.ref if "reply_ref" in d else d.get("at") == plain(reply.at)
+        d["reply_ref"] == reply.ref
+        if "reply_ref" in d
+        else (d.get("report_ref"), d.get("at")) == (report_ref, plain(reply.at))
         for d in told
-        if d.get("report_ref") == report_ref
     )
 
 

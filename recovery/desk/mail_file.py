@@ -27,12 +27,14 @@ MOST_BYTES = 10_000_000
 MOST_TEXT = 20_000
 LONGEST_PARSED = 4_000
 """The standard parser needs the square of a header's length, and minutes for some of a hundred thousand characters."""
-RECIPIENT_HEADERS = ("to", "cc", "delivered-to", "x-original-to")
+RECIPIENT_HEADERS = ("to", "cc", "delivered-to", "x-original-to", "envelope-to")
 UNSEEN = re.compile(r"<(style|script)\b", re.IGNORECASE)
 LINE = re.compile(r"<br\b[^<>]*>", re.IGNORECASE)
 BLOCK = re.compile(r"(?:</?(?:p|div|li|tr|table|ul|ol|h[1-6]|blockquote|pre)\b[^<>]*> ?)+", re.IGNORECASE)
 TAG = re.compile(r"<[^<>]*>")
 HALF = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+MESSAGE_ID = re.compile(r"<([^<>\s]{1,998})>")
+MOST_REFERENCES = 50
 REGISTRY = HeaderRegistry()
 ADDRESS = re.compile(r"[^\s<>()\[\],;:\"\\@]+@[^\s<>()\[\],;:\"\\@]+")
 
@@ -55,6 +57,7 @@ def read_mail(raw: bytes, taken_at: datetime) -> IncomingMail:
         text=_text(message)[:MOST_TEXT],
         in_reply_to=_header(message, "in-reply-to").partition("> ")[0].strip("<>"),
         automatic=_automatic(message),
+        references=tuple(MESSAGE_ID.findall(_header(message, "references"))[-MOST_REFERENCES:]),
     )
 
 

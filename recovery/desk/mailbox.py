@@ -99,7 +99,7 @@ def declaration(settings: DeskSettings, request: Request, mail: IncomingMail) ->
     """What a P1 mail declares: an outage of one client, as far as the mail says; the rest is not yet known."""
     zone = settings.timetable(request.account).versions[-1][1].zone
     return Declaration(
-        title=mail.subject or "P1 mail",
+        title=mail.subject or "Mail without a subject",
         source="p1_mail",
         source_ref=mail.message_ref,
         severities=("P1",),
@@ -115,10 +115,15 @@ def declaration(settings: DeskSettings, request: Request, mail: IncomingMail) ->
     )
 
 
+def from_machine(mail: IncomingMail) -> bool:
+    """Whether no person wrote it: an automatic answer, or a mail server's word that something did not arrive."""
+    return mail.automatic or NOBODY.match(mail.sender) is not None
+
+
 def answers(settings: DeskSettings, request: Request, mail: IncomingMail) -> tuple[Effect, ...]:
     """The automatic receipt, and at once a question for what is missing (R003.10); none to machines or ourselves."""
     own = {settings.desk.addresses.help.casefold(), settings.desk.addresses.success.casefold()}
-    if mail.automatic or NOBODY.match(mail.sender) or mail.sender.casefold() in own:
+    if from_machine(mail) or mail.sender.casefold() in own:
         return ()
     reply_to = getattr(settings.desk.addresses, "success" if request.belongs_to == "success" else "help")
     values = {"subject": mail.subject or "your request", "brand": settings.brand(request.account)}

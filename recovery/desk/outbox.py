@@ -8,6 +8,7 @@ of all tries. What depends on another effect's result (a link on the ticket it h
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -328,8 +329,20 @@ def _status_page(incident: Incident, _now: datetime, settings: DeskSettings) -> 
     yield created
     opened = incident.delivered.get(created.name)
     if opened is not None and len(posts) > 1:
-        payload = {"op": "update", "ref": opened.ref, "draft": _status_draft(posts[-1], settings)}
-        yield _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{posts[-1].n}", payload)
+        *before, last = posts
+        said = [post for post in before if post is posts[0] or _status_update(place, post) in incident.delivered]
+        same = [post for post in said if (post.phase, words_of(post.body)) == (last.phase, words_of(last.body))]
+        payload = {"op": "update", "ref": opened.ref, "draft": _status_draft(last, settings), "said_before": len(same)}
+        yield _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{last.n}", payload)
+
+
+def _status_update(place: str, post: Post) -> str:
+    return _effect(ActionKind.STATUS_POST, System.STATUSPAGE, place, f"post-{post.n}", {}).name
+
+
+def words_of(text: str) -> str:
+    """The letters and digits of a text, which a remote keeps when it trims, escapes or lays out what it was given."""
+    return "".join(c for c in html.unescape(text) if c.isalnum())
 
 
 def _posts_since_opening(incident: Incident) -> tuple[Post, ...]:
@@ -376,6 +389,7 @@ def _board_draft(incident: Incident, now: datetime, board_ref: str, settings: De
 
 def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:
     """The notice to a client of a P1, and an approved root-cause analysis (R003.3, R003.16)."""
+    reply_to = settings.desk.addresses.help
     if incident.severity == "P1" and "client_notice" in settings.desk.p1_events:
         promise = settings.sla.targets["P1"].first_response
         for account, to in _contacts(incident, settings):
@@ -386,12 +400,13 @@ def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterat
                 "first_response": str(promise),
             }
             words = announce.render(settings, "p1_notice", values, {})
-            yield _mail(incident, f"notice/{account}", "p1", account, MailDraft("", to, words.title, words.body))
+            draft = MailDraft("", to, words.title, words.body, reply_to)
+            yield _mail(incident, f"notice/{account}", "p1", account, draft)
     approved = next((v for v in reversed(incident.rcas) if v.approved), None)
     if approved is not None:
         for account, to in _contacts(incident, settings):
-            mail = MailDraft("", to, approved.title, approved.customer_text)
-            yield _mail(incident, f"rca/{account}", f"v{approved.n}", account, mail)
+            draft = MailDraft("", to, approved.title, approved.customer_text, reply_to)
+            yield _mail(incident, f"rca/{account}", f"v{approved.n}", account, draft)
 
 
 def _accounts(incident: Incident, settings: DeskSettings) -> tuple[str, ...]:

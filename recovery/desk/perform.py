@@ -49,6 +49,9 @@ GIVEN_UP: Final = (ItemOutcome.SKIPPED,)
 SAME_FAILURE_AGAIN: Final = timedelta(hours=1)
 TRIES: Final = 25
 
+EFFECTS: Final = "incident/"
+"""How the slot of every effect of the desk begins in the ledger; what it is about follows, mostly an incident."""
+
 Decide = Callable[[Incident], Sequence[Change]]
 
 
@@ -147,7 +150,7 @@ class Outbox:
         if make is None:
             return Told(effect.name, False, "", f"nothing here can do {effect.kind.value} at {effect.system.value}")
         key = self.key(effect)
-        spec = ActionSpec(key, f"incident/{about}", effect.account or "-", effect.kind, effect.harm, effect.object_ref)
+        spec = ActionSpec(key, f"{EFFECTS}{about}", effect.account or "-", effect.kind, effect.harm, effect.object_ref)
         making = Making(self.desks, effect, key, spec, runner.policy.waits, incident)
         made = make(making)
         if made is None:

@@ -384,6 +384,10 @@ class MailDraft:
 class Mailer(Protocol):
     """Sends mail (SMTP)."""
 
+    async def ping(self) -> str:
+        """Whether the server answers and takes the login, in one sentence; sends nothing."""
+        ...
+
     async def send(self, draft: MailDraft, attempt: OpenAttempt) -> WriteResult:
         """Hand the mail to the server; `ref` is the Message-ID. A reply lost after DATA is UNKNOWN."""
         ...
@@ -394,7 +398,7 @@ class IncomingMail:
     """A mail as it came in. `received_at` (UTC) starts the clocks; `to` are the addresses it was sent to.
 
     All fields are text from outside: never markup, never a template. `automatic` says that a program wrote it, which is
-    answered by none (RFC 3834).
+    answered by none (RFC 3834). `references` are the mails of its thread, the oldest first.
     """
 
     message_ref: str
@@ -405,6 +409,12 @@ class IncomingMail:
     text: str
     in_reply_to: str = ""
     automatic: bool = False
+    references: tuple[str, ...] = ()
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The mails that it may be an answer to, the likeliest first."""
+        return tuple(ref for ref in dict.fromkeys((self.in_reply_to, *reversed(self.references))) if ref)
 
 
 class MailSource(Protocol):

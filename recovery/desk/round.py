@@ -16,7 +16,7 @@ from recovery.desk.office import QUIET, IncidentOffice
 from recovery.desk.perform import Told
 from recovery.desk_wiring import DeskSystems
 from recovery.errors import LedgerConflict
-from recovery.served.pages import Happening
+from recovery.happening import Happening
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.settings import PHASES, DeskSettings, Phase, Scope, Step
 from recovery.desk.sla_settings import SEVERITIES, Severity
 from recovery.errors import RefusedError
+from recovery.window import known_zone
 
 IncidentKind = Literal["degradation", "outage"]
 FACTS = ("started_at", "steps", "symptoms", "customers", "nature", "impact", "time_zone")
@@ -70,13 +71,13 @@ def allowed_severity(settings: DeskSettings, severities: Sequence[Severity], env
 
 
 def declare(settings: DeskSettings, by: str, at: datetime, said: Declaration) -> Change:
-    """Open an incident; refused for planned work (R003.23), a forbidden severity, or a start in the future."""
+    """Open an incident; refused for planned work (R003.23), a forbidden severity, a start or a zone that cannot be."""
     if by != MACHINE or said.source == "person":
         authorize(settings, by, "declare")
     if said.planned:
         raise RefusedError("Planned work is not an incident; announce it as maintenance.")
-    if said.started_at is not None and said.started_at > at:
-        raise RefusedError("An incident cannot start in the future.")
+    _check_fact("started_at", said.started_at, at)
+    _check_fact("time_zone", said.time_zone, at)
     severity = allowed_severity(settings, said.severities, said.environment)
     doubt = f"highest of {', '.join(said.severities)}" if len(set(said.severities)) > 1 else "declared"
     data = {
@@ -137,13 +138,22 @@ def change_severity(
 
 
 def record_fact(settings: DeskSettings, by: str, at: datetime, name: str, value: object) -> Change:
-    """Fill in what was not yet known."""
+    """Fill in what was not yet known; refused for a start in the future and a time zone that there is not."""
     if not is_person(settings, by):
         raise RefusedError(f'"{by}" has no role at this desk and records no facts.')
     if name not in FACTS:
         raise RefusedError(f'"{name}" is not a field of an incident: choose one of {", ".join(FACTS)}.')
+    _check_fact(name, value, at)
     kept = plain(value) if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
     return Change("fact_recorded", by, at, {"field": name, "value": kept})
+
+
+def _check_fact(name: str, value: object, at: datetime) -> None:
+    """RefusedError for a value that no ticket could be made with."""
+    if name == "started_at" and isinstance(value, datetime) and value > at:
+        raise RefusedError("An incident cannot start in the future.", "Check the time and its zone.")
+    if name == "time_zone" and known_zone(str(value)) is None:
+        raise RefusedError(f'"{value}" is not a time zone.', "Use an IANA name such as America/New_York.")
 
 
 def give_eta(settings: DeskSettings, by: str, at: datetime, text: str) -> Change:

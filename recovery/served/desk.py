@@ -14,12 +14,13 @@ from recovery.desk.perform import Told
 from recovery.desk.round import DeskRound, desk_round
 from recovery.desk_wiring import has_desk, open_desk_systems
 from recovery.errors import AllclearError, UsageError
+from recovery.happening import Happening
 from recovery.model import digest_of
 from recovery.operate import EXIT_ALL_CLEAR, EXIT_FAILED, EXIT_HELD, watch_round
 from recovery.ports import Tell
 from recovery.report.markdown import code, prose, table
 from recovery.served.desk_forms import AnnounceForm, RoundForm
-from recovery.served.pages import Happening, Page, Rows
+from recovery.served.pages import Page, Rows
 from recovery.settings import load_settings
 from recovery.views import watch_view
 from recovery.watch import Round

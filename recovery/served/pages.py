@@ -6,12 +6,12 @@ announcements are made of our own words, keys and numbers only, because they end
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from recovery.happening import Happening
 from recovery.ledger.rows import ItemRow
 from recovery.model import Harm, ItemOutcome, OutageWindow, Plan, Verdict, digest_of, iso
 from recovery.operate import EXIT_ALL_CLEAR, EXIT_FAILED, EXIT_FINDINGS, EXIT_HELD, RecoverResult
@@ -22,27 +22,11 @@ MOST_ROWS = 5000
 MOST_STEPS = 20
 AWAITING = "Awaiting approval"
 MOST_ANNOUNCED = 200
-EVENTS = uuid.uuid5(uuid.NAMESPACE_DNS, "events.allclear.invalid")
 STATES = {EXIT_ALL_CLEAR: "All clear", EXIT_FAILED: "Failed", EXIT_HELD: "Held", EXIT_FINDINGS: "Findings"}
 FINAL_STATES = frozenset({*STATES.values(), AWAITING, "Rejected", "Expired", "Stopped"})
 """Every name that the final state of a run of ours may have; flows/automations.toml must know them all."""
 
 Rows = list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """An event of ours. The id follows from what happened, so that telling it again is no second event."""
-
-    event: str
-    resource: str
-    payload: Mapping[str, Any]
-    about: str
-
-    @property
-    def id(self) -> uuid.UUID:
-        """The same for everyone who tells of the same thing."""
-        return uuid.uuid5(EVENTS, f"{self.event}\n{self.about}")
 
 
 @dataclass(frozen=True, slots=True)

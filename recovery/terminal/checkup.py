@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from recovery.errors import AllclearError, UsageError
-from recovery.ports import BridgeCapabilities
-from recovery.settings import SecretAt, Settings, load_settings, reveal
+from recovery.ports import Account, BridgeCapabilities
+from recovery.settings import Settings, load_settings
 from recovery.terminal.command_input import os_user
 from recovery.terminal.desk_checkup import desk_answers
+from recovery.terminal.questions import Answer, Question, answers, told
+from recovery.terminal.secret_checkup import Place, places, without
 from recovery.terminal.terminal import clean, print_json
+from recovery.window import known_zone
 from recovery.wiring import Systems, kill_switch, open_ledger, open_probes, open_systems
 
 View = dict[str, Any]
@@ -24,27 +26,28 @@ async def check_up(settings: Settings, names: tuple[str, ...]) -> View:
     strangers = [n for n in names if n not in {a.name for a in settings.accounts}]
     if strangers:
         raise UsageError(f"There is no account {strangers[0]!r}.", "The accounts stand in allclear.toml.")
-    secrets = [_secret(settings, *place) for place in _secrets(settings)]
+    named = {place: _secret(settings, place) for place in places(settings)}
+    secrets, unread = list(named.values()), [place for place, row in named.items() if not row["ok"]]
+    readable = without(settings, unread)
     ledger, killed = await _ledger(settings)
     off = kill_switch(settings)() or killed
     rows = [
         *ledger,
-        *await _remotes(settings, names, secrets),
+        *await _remotes(readable, names, {place.account for place in unread}),
         *secrets,
         _row("kill switch", "", not off, off or "off"),
     ]
-    rows += [_row(name, "", ok, said) for name, ok, said in await desk_answers(settings)]
+    rows += [_answered(answer) for answer in await desk_answers(readable)]
     bad = [r for r in rows if not r["ok"]]
     return {"schema": "allclear.doctor/1", "checks": rows, "exit_code": 1 if bad else 0}
 
 
-def _secret(settings: Settings, account: str, what: str, at: SecretAt) -> View:
-    field = f"accounts.{account}.{what}" if account else what
+def _secret(settings: Settings, place: Place) -> View:
     try:
-        reveal(at, settings, field.replace(" ", "_"))
+        place.check(settings)
     except AllclearError as error:
-        return _row("secret", account, False, _told(error))
-    return _row("secret", account, True, f"{what} from {at.place}")
+        return _row("secret", place.account, False, told(error))
+    return _row("secret", place.account, True, f"{place.what} from {place.at.place}")
 
 
 async def _ledger(settings: Settings) -> tuple[list[View], str]:
@@ -52,7 +55,7 @@ async def _ledger(settings: Settings) -> tuple[list[View], str]:
     try:
         ledger = await open_ledger(settings)
     except AllclearError as error:
-        return [_row("ledger", "", False, _told(error))], ""
+        return [_row("ledger", "", False, told(error))], ""
     try:
         problems = await ledger.verify()
         trusted = "QUARANTINED" if ledger.quarantined else "sound"
@@ -65,32 +68,14 @@ async def _ledger(settings: Settings) -> tuple[list[View], str]:
         await ledger.close()
 
 
-async def _remotes(settings: Settings, names: tuple[str, ...], secrets: list[View]) -> list[View]:
-    """What each remote answers, as far as its secret could be read: an account without one is not asked."""
-    mute = {r["account"] for r in secrets if not r["ok"]}
+async def _remotes(settings: Settings, names: tuple[str, ...], mute: Collection[str]) -> list[View]:
+    """What the accounts' remotes, the ticket desk and the chat answer; an account without a secret is not asked."""
     asked = tuple(a.name for a in settings.accounts if (not names or a.name in names) and a.name not in mute)
     try:
         async with open_systems(settings, names=asked or ("",)) as systems:
-            return list(await asyncio.gather(*(_ask(name, account, ask) for name, account, ask in _questions(systems))))
+            return [_answered(answer) for answer in await answers(_questions(systems))]
     except AllclearError as error:
-        return [_row("remotes", "", False, f"not asked: {_told(error)}")]
-
-
-def _told(error: AllclearError) -> str:
-    return f"{error} To do: {error.hint}" if error.hint else str(error)
-
-
-def _secrets(settings: Settings) -> list[tuple[str, str, SecretAt]]:
-    """Where each secret is: the account or "", what it is, its place."""
-    rows = [("", "marker key", settings.marker_key)]
-    for account in settings.accounts:
-        rows.append((account.name, "pro2 token", account.pro2.token))
-        if account.dashboard is not None and account.dashboard.token is not None:
-            rows.append((account.name, "dashboard token", account.dashboard.token))
-        if account.tessitura is not None:
-            rows.append((account.name, "tessitura password", account.tessitura.password))
-    rows += [("", f"{n} token", desk.token) for n, desk in (("jira", settings.jira), ("slack", settings.slack)) if desk]
-    return rows
+        return [_row("remotes", "", False, f"not asked: {told(error)}")]
 
 
 async def prove(settings: Settings, account: str, by: str) -> View:
@@ -134,42 +119,46 @@ def proof_lines(view: View) -> list[str]:
     return [clean(f"{r['outcome']:<8} {r['check']:<24} {r['detail']}") for r in view["checks"]]
 
 
-def _questions(systems: Systems) -> list[tuple[str, str, Callable[[], Awaitable[object]]]]:
-    questions: list[tuple[str, str, Callable[[], Awaitable[object]]]] = []
+def _questions(systems: Systems) -> Iterator[Question]:
     named = {a.name: a for a in systems.settings.accounts}
     for account in systems.accounts:
-        questions.append(("pro2", account.name, account.campaigns.whoami))
+        yield Question("pro2", account.campaigns.whoami, account.name)
         if named[account.name].dashboard is not None:
-            questions.append(("dashboard", account.name, account.jobs.capabilities))
+            yield Question("dashboard", _bridge(account), account.name)
         if named[account.name].tessitura is not None:
-            questions.append(("tessitura", account.name, account.lists.healthy))
+            yield Question("tessitura", account.lists.healthy, account.name)
     if systems.tickets is not None:
-        questions.append(("jira", "", systems.tickets.ready))
+        yield Question("jira", systems.tickets.ready)
     if systems.chat is not None:
-        questions.append(("slack", "", systems.chat.whoami))
-    return questions
+        yield Question("slack", systems.chat.whoami)
 
 
-async def _ask(name: str, account: str, ask: Callable[[], Awaitable[object]]) -> View:
-    try:
-        answered = await ask()
-    except AllclearError as error:
-        return _row(name, account, False, f"{error}. To do: {error.hint}" if error.hint else str(error))
-    return _row(name, account, answered is not False, _said(answered))
+def _bridge(account: Account) -> Callable[[], Awaitable[object]]:
+    async def ask() -> str:
+        return offered(await account.jobs.capabilities(), account.time_zone)
+
+    return ask
 
 
-def _said(answered: object) -> str:
-    if isinstance(answered, bool):
-        return "healthy" if answered else "not healthy"
-    if isinstance(answered, BridgeCapabilities):
-        steps = ("stop", "reprocess", "run_now", "repeat", "imports")
-        offered = [s.replace("_", " ") for s in steps if getattr(answered, s)]
-        kept = f"; keeps its log {answered.log_retention_days} days" if answered.log_retention_days else ""
-        zone = (
-            f"; schedules that name no zone are in {answered.account_time_zone}" if answered.account_time_zone else ""
-        )
-        return f"offers {', '.join(offered) or 'reading only'}{kept}{zone}"
-    return str(answered)
+def offered(can: BridgeCapabilities, time_zone: str) -> str:
+    """What a dashboard offers, and whether its clock is not the account's."""
+    steps = ("stop", "reprocess", "run_now", "repeat", "imports")
+    offers = ", ".join(s.replace("_", " ") for s in steps if getattr(can, s)) or "reading only"
+    kept = f"; keeps its log {can.log_retention_days} days" if can.log_retention_days else ""
+    return f"offers {offers}{kept}{_clock(can.account_time_zone, time_zone)}"
+
+
+def _clock(told: str, time_zone: str) -> str:
+    if not told:
+        return ""
+    if known_zone(told) is None:
+        return f"; its time zone {told} is not known, so schedules that name no zone are read in {time_zone}"
+    other = f", the account's zone in the settings is {time_zone}" if told != time_zone else ""
+    return f"; schedules that name no zone are in {told}{other}"
+
+
+def _answered(answer: Answer) -> View:
+    return _row(answer.check, answer.account, answer.ok, answer.said)
 
 
 def _row(name: str, account: str, ok: bool, detail: str) -> View:

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 
 from recovery.model import iso
+from recovery.task_moves import terms_of
 from recovery.tasks import Tasks
-from recovery.terminal.task_commands import terms_of
 from recovery.wiring import Systems
 from tests.recovery.stage import Night
 

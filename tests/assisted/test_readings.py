@@ -10,7 +10,7 @@ from integrations.assisted import check_reading
 from recovery.errors import AllclearError, BadReply, UsageError
 from recovery.readings import parse_reading
 from recovery.served.forms import TaskForm
-from recovery.terminal.task_commands import as_markdown, served
+from recovery.served.task import as_markdown, serve_task
 from tests.assisted.person import Person, assist
 from tests.assisted.test_assisted_mode import failed_import
 from tests.recovery.stage import night, stage
@@ -107,13 +107,13 @@ async def test_the_form_of_the_workflow_server_does_what_the_terminal_does(tmp_p
         assist(n)
         person = Person(n)
         text = (await person.reading(n.folder)).read_text()
-        said = await served(
+        said = await serve_task(
             TaskForm(what="read", reading_form="json", text=text, account="harbor", by="Dana", config=n.config)
         )
         assert "Recorded" in said
         await n.recover()
-        key = (await served(TaskForm(config=n.config))).split()[0]
-        await served(TaskForm(what="claim", task=key, by="Dana", config=n.config))
-        page = await served(TaskForm(what="about_to_click", task=key, by="Dana", config=n.config))
+        key = (await serve_task(TaskForm(config=n.config))).split()[0]
+        await serve_task(TaskForm(what="claim", task=key, by="Dana", config=n.config))
+        page = await serve_task(TaskForm(what="about_to_click", task=key, by="Dana", config=n.config))
         assert page.startswith("Click now, once.")
         assert as_markdown("[x](https://evil.example)") == "`[x](https://evil.example)`"

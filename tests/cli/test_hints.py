@@ -58,7 +58,7 @@ def test_the_doctor_names_every_secret_that_cannot_be_read_and_still_asks_the_re
     code, bad, lines = doctor(n)
     assert code == 1
     assert len([x for x in bad if x.startswith("FAIL secret")]) == 2
-    assert any("secrets/marker" in x for x in bad) and any("accounts.harbor.pro2_token" in x for x in bad)
+    assert any("secrets/marker" in x for x in bad) and any("accounts.harbor.pro2.token" in x for x in bad)
     assert any(x.startswith("ok   ledger") for x in lines) and any("tessitura password from" in x for x in lines)
     assert f"{len(bad)} of {len(lines) - 1} not well: " in lines[-1] and "secret harbor" in lines[-1]
 

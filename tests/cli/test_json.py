@@ -242,7 +242,7 @@ def test_text_in_a_pipe_has_no_escape_codes_and_the_same_exit_code(played, name)
 def test_doctor_says_where_each_secret_is(played):
     told = played.ran["doctor"].json["checks"]
     places = {c["detail"].rpartition("/")[2] for c in told if c["check"] == "secret"}
-    assert places == set(CANARIES)
+    assert set(CANARIES) <= places
     assert all(c["ok"] for c in told)
 
 

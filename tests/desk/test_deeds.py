@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from recovery.desk.deeds import Desks
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import Effect
 from recovery.desk.perform import Outbox
+from recovery.desk.ports import StatusDraft, StatusIncident, StatusUpdate
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.errors import Unavailable
@@ -143,3 +145,51 @@ async def test_what_was_learnt_while_a_tickets_reply_was_lost_comes_as_a_comment
         await office.deliver(ref)
     assert len(jira.filed) == 1
     assert sum("symptoms: pending send" in comment for comment in jira.comments) == 1
+
+
+@dataclass
+class PublicPage:
+    """One public incident. The page trims and escapes what it is given; the replies to the first `lost` are lost."""
+
+    said: list[tuple[str, str]] = field(default_factory=list)
+    posted: list[str] = field(default_factory=list)
+    lost: int = 0
+
+    async def incident(self, ref: str) -> StatusIncident:
+        # A page whose clock is an hour behind ours.
+        at = datetime.now(UTC) - timedelta(hours=1)
+        return StatusIncident(ref, "", "", "", "", tuple(StatusUpdate(status, body, at) for status, body in self.said))
+
+    async def update(self, ref: str, draft: StatusDraft, attempt: OpenAttempt) -> WriteResult:
+        self.posted.append(draft.body)
+        self.said.append((draft.status, html.escape(draft.body.strip()).replace("\n\n", "\r\n")))
+        if len(self.posted) <= self.lost:
+            return WriteResult(AttemptOutcome.UNKNOWN, detail="no answer")
+        return WriteResult(AttemptOutcome.APPLIED, ref=ref)
+
+
+WORDS = "  We're looking at it.\n\nNothing is lost & nobody needs to act. "
+
+
+def update_effect(said_before: int) -> Effect:
+    draft = StatusDraft("", "Mail", "investigating", WORDS)
+    payload = {"op": "update", "ref": "p1", "draft": draft, "said_before": said_before}
+    return Effect(ActionKind.STATUS_POST, System.STATUSPAGE, "inc-1/0", f"post-{said_before + 2}", payload)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_a_public_update_is_known_by_its_words_however_the_page_lays_them_out(
+    ledger: Ledger, desk: DeskSettings, lost: int
+) -> None:
+    page = PublicPage(lost=lost)
+    assert any(await rounds(outbox_of(ledger, desk, status=page), update_effect(0)))
+    assert len(page.posted) == 1
+
+
+async def test_the_same_words_again_are_posted_again_and_once(ledger: Ledger, desk: DeskSettings) -> None:
+    """An earlier update with these words, whatever time the page gives it, is not the one that is to be posted."""
+    page = PublicPage(said=[("identified", WORDS)], lost=2)
+    outbox = outbox_of(ledger, desk, status=page)
+    for said_before in (0, 1):
+        assert any(await rounds(outbox, update_effect(said_before)))
+    assert len(page.posted) == 2

@@ -39,6 +39,28 @@ def test_staging_is_never_p1(play, environment):
         rules.change_severity(play.settings, play.incident, "engineer.on.call", play.now, "P1", "it is bad")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("started_at", stage.START + timedelta(minutes=1), "cannot start in the future"),
+        ("time_zone", "Mars/Olympus", '"Mars/Olympus" is not a time zone'),
+        ("time_zone", "America", '"America" is not a time zone'),
+        ("time_zone", "", '"" is not a time zone'),
+    ],
+)
+def test_a_start_or_a_zone_that_cannot_be_is_refused_when_declared_and_later(play, name, value, said):
+    """A ticket could not tell its times; what stood there before stays."""
+    with pytest.raises(RefusedError, match=said):
+        play.declare(**{name: value})
+    before = play.declare()
+    with pytest.raises(RefusedError, match=said):
+        rules.record_fact(play.settings, "support.lead", play.now, name, value)
+    assert getattr(play.incident, name) == getattr(before, name)
+    play.add(rules.record_fact(play.settings, "support.lead", play.now, "started_at", play.now))
+    play.add(rules.record_fact(play.settings, "support.lead", play.now, "time_zone", "Europe/Paris"))
+    assert (play.incident.started_at, play.incident.time_zone) == (play.now, "Europe/Paris")
+
+
 @pytest.mark.requirement("R003.43")
 def test_in_doubt_the_higher_severity_holds(play):
     """Two severities considered give the higher one, and the doubt is recorded."""

@@ -86,6 +86,23 @@ def test_a_mail_that_answers_several_answers_the_first(header):
     assert mail.in_reply_to == "a@acme"
 
 
+def test_the_thread_of_a_mail_is_read_from_both_headers_the_likeliest_first():
+    """Some programs name the answered mail in References alone; folded lines and rubbish between do no harm."""
+    thread = "<a@acme>\n <b@acme>  rubbish <c@acme>"
+    assert read_mail(f"References: {thread}\n{HEAD}\nhi\n".encode(), START).answers == ("c@acme", "b@acme", "a@acme")
+    mail = read_mail(f"References: {thread}\nIn-Reply-To: <b@acme>\n{HEAD}\nhi\n".encode(), START)
+    assert mail.answers == ("b@acme", "c@acme", "a@acme")
+    long = " ".join(f"<{n}@acme>" for n in range(5000))
+    assert len(read_mail(f"References: {long}\n{HEAD}\nhi\n".encode(), START).references) == 50
+
+
+@pytest.mark.parametrize("header", ["Delivered-To", "X-Original-To", "Envelope-To"])
+def test_the_address_that_the_mail_server_delivered_to_counts(header):
+    """A P1 address in Bcc, or behind a forwarding, stands nowhere else."""
+    mail = read_mail(f"{header}: <P1-Secret@cxconnect.ai>\n{HEAD}\nhi\n".encode(), START)
+    assert "p1-secret@cxconnect.ai" in mail.to
+
+
 @pytest.mark.parametrize(
     "header",
     ["Auto-Submitted: auto-replied", "Auto-Submitted: auto-generated; x=y", "Precedence: bulk", "Return-Path: <>"],

@@ -238,6 +238,23 @@ def test_the_public_page_keeps_one_incident_per_opening(play):
     ]
 
 
+def test_a_public_update_knows_how_often_its_words_were_posted_before(play):
+    """Only what was delivered counts, and only in the present opening."""
+    play.declare(scope="entire")
+    play.announce("investigating")
+    play.deliver()
+    counted = []
+    for reason in ("We are still at it.", "We are still at it.", "Nearly there.", "We are still at it. "):
+        play.add(rules.prepare_update(play.settings, play.incident, "support.lead", play.now, reason))
+        digest = play.incident.draft.digest
+        play.add(rules.approve_announcement(play.settings, play.incident, "success.lead", play.now, digest))
+        (post,) = [e for e in play.due() if e.system.value == "statuspage"]
+        counted.append(post.payload["said_before"])
+        if reason != "Nearly there.":
+            play.deliver()
+    assert counted == [0, 1, 0, 2]
+
+
 def test_teams_get_a_child_ticket_each_linked_to_its_parent(tmp_path):
     """Once, and what is learnt later stands in the parent's comments."""
     play = stage.Play(stage.settings(tmp_path, desk=[("team_tickets = []", 'team_tickets = ["platform"]')]))

@@ -221,7 +221,7 @@ def test_reports_of_enough_customers_open_an_incident_by_themselves(front: Front
 
 def test_the_doctor_asks_every_desk_and_says_which_does_not_answer(front: Front) -> None:
     rows = {r["check"]: r for r in front.run("doctor", "--json").json["checks"]}
-    for name in ("zendesk", "pagerduty", "clickup", "statuspage", "pendo"):
+    for name in ("zendesk", "smtp", "pagerduty", "clickup", "statuspage", "pendo"):
         assert rows[name]["ok"], rows[name]
     assert rows["desk"]["detail"].startswith("3 clients, 2 people; to be completed with the client: P1, P2, P3")
     front.estate.state("pendo").key = "another"

@@ -91,6 +91,43 @@ def test_an_answer_to_a_request_that_waits_is_kept_until_the_request_has_a_ticke
     assert text.startswith("ann@harbor.example wrote at ") and text.endswith("RE: A question\n\nIt is about page 3.")
 
 
+@pytest.mark.requirement("R002.6", "R002.16")
+def test_an_answer_to_a_p1_notice_joins_its_incident_and_the_ticket_that_its_sender_has(front: Front) -> None:
+    """Named in References alone, as some mail programs do; a client who has no ticket yet gets one there."""
+    front.mail("down", "ann@harbor.example", "We are down", FULL, to=front.p1_address())
+    front.ask("tick")
+    (incident,) = front.ask("list")["incidents"]
+    notice = front.ask("show", incident["ref"])["delivered"][f"mail/smtp/{incident['ref']}/notice/harbor@p1"]
+    answers = {"References": f"<elsewhere@harbor.example> <{notice}>"}
+    away, mails = {"Auto-Submitted": "auto-replied"}, len(front.events("smtp", "mail"))
+    front.mail("thanks", "ann@harbor.example", "RE: We are down", "Now the lists, too.", **answers)
+    front.mail("boss", "bo@opera.example", "FW: We are down", "So are we.", **answers)
+    front.mail("away", "cy@harbor.example", "Out of office", "Back soon.", **answers, **away)
+    for _ in range(3):
+        front.ask("tick")
+    assert [row["ref"] for row in front.ask("list")["incidents"]] == [incident["ref"]]
+    assert set(tickets(front)) >= {"We are down", "FW: We are down"} and "RE: We are down" not in tickets(front)
+    (note,) = notes(front, tickets(front)["We are down"]["id"])
+    assert note.endswith("RE: We are down\n\nNow the lists, too.")
+    written = {to for row in front.events("smtp", "mail")[mails:] for to in row["recipients"]}
+    assert "bo@opera.example" not in written and "ann@harbor.example" not in written
+    front.mail("again", "bo@opera.example", "RE: FW: We are down", "Any news?", **answers)
+    front.ask("tick")
+    front.ask("tick")
+    (note,) = notes(front, tickets(front)["FW: We are down"]["id"])
+    assert note.endswith("Any news?") and "RE: FW: We are down" not in tickets(front)
+    assert front.complaints() == []
+
+
+def test_a_mail_without_a_subject_is_called_what_it_is(front: Front) -> None:
+    front.mail("mute", "ann@harbor.example", "", FULL)
+    front.ask("tick")
+    (waiting,) = front.ask("requests")["requests"]
+    front.ask("classify", waiting["ref"], "P3", "--by", SPEAKER)
+    (incident,) = front.ask("list")["incidents"]
+    assert (incident["severity"], incident["title"]) == ("P3", "Mail without a subject")
+
+
 # ---- while the mail server hangs -------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.record import OUTCOMES
-from recovery.served.pages import FINAL_STATES, Happening, Page, Tally, balance_text
+from recovery.happening import Happening
+from recovery.served.pages import FINAL_STATES, Page, Tally, balance_text
 
 from .conftest import REPOSITORY
 

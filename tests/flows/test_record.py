@@ -206,7 +206,7 @@ def test_a_server_that_stays_busy_costs_its_patience_and_one_line(tmp_path: Path
     code, _, err, _ = run.ended()
     assert code == 3
     assert err == (
-        "allclear: not recorded on the Prefect server (it did not take the run: no answer within 10 s);"
+        "allclear: not recorded on the Prefect server (it did not take the run: it answered nothing but 503 for 10 s);"
         " the run goes on without it.\n"
     )
 

@@ -127,7 +127,6 @@ def pro2(world: World, folder: Path) -> Stand:
         wire,
         client,
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "campaigns": lambda c, _: c.campaigns(newest_first=True),
             "campaign": lambda c, _: c.campaign(ref),
@@ -181,7 +180,6 @@ def dashboard(world: World, folder: Path) -> Stand:
         wire,
         DashboardClient(http),
         {
-            "ping": lambda c, _: c.ping(),
             "capabilities": lambda c, _: c.capabilities(),
             "definitions": lambda c, _: c.definitions(),
             "activity_log": lambda c, _: c.activity_log(now - timedelta(days=1), now),
@@ -214,7 +212,6 @@ def tessitura(world: World, folder: Path) -> Stand:
         wire,
         TessituraClient(http, "America/New_York"),
         {
-            "ping": lambda c, _: c.ping(),
             "healthy": lambda c, _: c.healthy(),
             "list_summary": lambda c, _: c.list_summary(7),
             "find_lists": lambda c, _: c.find_lists("memb"),

@@ -93,7 +93,6 @@ def slack(world: World, folder: Path) -> Stand:
         wire,
         SlackClient(http),
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "post": lambda c, a: c.post("C0OPSROOM1", "It was down", ["line"], MARKER, a),
             "find": find,
@@ -138,7 +137,6 @@ def zendesk(world: World, folder: Path) -> Stand:
         wire,
         client,
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "create": create,
             "comment": lambda c, a: c.comment(made[0], "Look.", public=False, marker=MARKER, attempt=a, files=[notes]),
@@ -174,7 +172,6 @@ def pagerduty(world: World, folder: Path) -> Stand:
         wire,
         client,
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "trigger": lambda c, a: c.trigger(other, a),
             "find": lambda c, _: c.find(key),
@@ -202,7 +199,6 @@ def clickup(world: World, folder: Path) -> Stand:
         wire,
         client,
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "create": create,
             "update": lambda c, a: c.update(made[0], draft, a),
@@ -228,7 +224,6 @@ def statuspage(world: World, folder: Path) -> Stand:
         wire,
         Statuspage(http, page=state.page),
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "create": create,
             "update": lambda c, a: c.update(made[0], draft, a),
@@ -246,7 +241,6 @@ def pendo(world: World, folder: Path) -> Stand:
         wire,
         client,
         {
-            "ping": lambda c, _: c.ping(),
             "whoami": lambda c, _: c.whoami(),
             "guide_state": lambda c, _: c.guide_state(guide),
             "set_guide_state": lambda c, a: c.set_guide_state(guide, "public", a),

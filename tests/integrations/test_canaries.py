@@ -130,7 +130,7 @@ async def wrong_credentials(n: Night) -> str:
     (n.folder / "secrets" / "harbor-pro2").write_text("canary-that-is-refused")
     try:
         async with open_systems(load_settings(n.config)) as systems:
-            await systems.accounts[0].campaigns.ping()  # type: ignore[attr-defined]  # the client has it, the port not
+            await systems.accounts[0].campaigns.whoami()
     except AllclearError as error:
         shown = traceback.TracebackException.from_exception(error, capture_locals=True)
         return f"{error} {error.hint} {error!r}\n" + "".join(shown.format())

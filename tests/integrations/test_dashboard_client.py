@@ -223,22 +223,6 @@ async def test_a_zone_that_could_not_be_read_is_asked_for_again() -> None:
     assert await zones_of(client) == ["Europe/London"]
 
 
-@pytest.mark.parametrize(
-    ("zone", "said"),
-    [
-        ("Europe/London", "; its time zone is Europe/London, the settings say America/New_York: "
-                          "schedules that name none are read in Europe/London"),
-        ("Mars/Olympus", "; its time zone is Mars/Olympus, the settings say America/New_York: "
-                         "schedules that name none are read in America/New_York"),
-        ("America/New_York", ""),
-        (None, ""),
-    ],
-)  # fmt: skip
-async def test_doctor_is_told_of_a_bridge_whose_zone_is_not_that_of_the_settings(zone: str | None, said: str) -> None:
-    client, _ = client_of(bridge_in(zone), time_zone="America/New_York")
-    assert await client.ping() == f"bridge offers stop{said}"
-
-
 async def test_a_definition_becomes_a_schedule_with_its_filters() -> None:
     client, _ = client_of(pages({"definitions": [DEFINITION]}))
     (definition,) = (await client.definitions()).items

@@ -46,14 +46,14 @@ EXTRA_READS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "zendesk.find": ("zendesk.create", lambda c: c.find(MARKER)),
     "zendesk.comments": ("zendesk.create", lambda c: c.ticket("7")),
     "pagerduty.find": ("pagerduty.trigger", lambda c: c.find(KEY)),
-    "pagerduty.ping": ("pagerduty.trigger", lambda c: c.ping()),
+    "pagerduty.whoami": ("pagerduty.trigger", lambda c: c.whoami()),
     "clickup.find": ("clickup.create", lambda c: c.find("123", MARKER)),
     "clickup.task": ("clickup.create", lambda c: c.task("9hx")),
     "pendo.guide": ("pendo.set_segment", lambda c: c.guide_state("g1")),
-    "pendo.ping": ("pendo.set_segment", lambda c: c.ping()),
+    "pendo.whoami": ("pendo.set_segment", lambda c: c.whoami()),
     "statuspage.find": ("statuspage.create", lambda c: c.find(MARKER)),
     "statuspage.incident": ("statuspage.create", lambda c: c.incident("p31zjtct2jer")),
-    "statuspage.ping": ("statuspage.create", lambda c: c.ping()),
+    "statuspage.whoami": ("statuspage.create", lambda c: c.whoami()),
 }
 # The user behind a ClickUp token is not in the trimmed specification.
 NOT_IN_SPEC = {("api.clickup.com", "/api/v2/user")}

@@ -78,7 +78,7 @@ async def test_a_task_goes_from_open_to_closed_and_stays_findable(tmp_path: Path
     world, state = World(tmp_path), ClickUpState("pk_canary_1")
     async with served(world, "clickup", clickup_app(world, state)) as twin:
         board = board_of(twin, state)
-        await board.ping()
+        await board.whoami()
         made = await board.create(on_list(), twin.attempt())
         changed = await board.update(made.ref, on_list("complete"), twin.attempt())
         assert (changed.outcome, changed.ref) == (APPLIED, made.ref)
@@ -104,7 +104,7 @@ async def test_a_public_incident_is_updated_resolved_and_still_found(tmp_path: P
     world, state = World(tmp_path), StatuspageState(TOKENS["statuspage"])
     async with served(world, "statuspage", statuspage_app(world, state)) as twin:
         page = page_of(twin, state)
-        await page.ping()
+        await page.whoami()
         ref = (await page.create(on_page(), twin.attempt())).ref
         twin.fault("incident_update", "reset-after")
         assert (await page.update(ref, on_page("identified", "Found it."), twin.attempt())).outcome is UNKNOWN
@@ -150,7 +150,7 @@ async def test_a_wrong_pendo_key_is_a_failed_sign_in(tmp_path: Path) -> None:
     world = World(tmp_path)
     async with served(world, "pendo", pendo_app(world, PendoState(world, TOKENS["pendo"]))) as twin:
         with pytest.raises(AuthFailed):
-            await Pendo(twin.transport(headers=Pendo.credentials("canary-wrong-key"))).ping()
+            await Pendo(twin.transport(headers=Pendo.credentials("canary-wrong-key"))).whoami()
 
 
 def mail_attempt() -> OpenAttempt:

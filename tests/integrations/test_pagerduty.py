@@ -36,10 +36,10 @@ async def pager(tmp_path: Path) -> AsyncIterator[tuple[PagerDuty, Twin, PagerDut
 
 async def test_the_look_up_token_is_checked(pager: tuple[PagerDuty, Twin, PagerDutyState]) -> None:
     client, twin, _ = pager
-    await client.ping()
+    await client.whoami()
     twin.fault("incidents", "401")
     with pytest.raises(AuthFailed):
-        await client.ping()
+        await client.whoami()
 
 
 @pytest.mark.requirement("R003.14")

@@ -123,6 +123,6 @@ async def test_statuspages_own_420_means_too_many(
 async def test_a_420_slows_reads_down_and_is_tried_again(bench: Callable[..., Any]) -> None:
     left = [httpx.Response(420, headers={"Retry-After": "4"}), httpx.Response(200, json=[])]
     client, one = statuspage_client(bench, lambda _: left.pop(0))
-    await client.ping()
+    await client.whoami()
     assert one.gate.penalties == [4.0]
     assert 4.0 <= one.clock.slept[0] < 7

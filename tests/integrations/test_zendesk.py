@@ -205,7 +205,7 @@ async def test_a_list_that_repeats_its_cursor_is_a_bad_reply_and_not_an_endless_
 async def test_the_anonymous_user_is_a_failed_sign_in(bench: Callable[..., Any]) -> None:
     zendesk, _ = zendesk_client(bench, lambda _: reply(200, {"user": {"id": None, "name": "Anonymous user"}}))
     with pytest.raises(AuthFailed):
-        await zendesk.ping()
+        await zendesk.whoami()
 
 
 async def test_a_key_in_use_whose_ticket_does_not_show_stays_unknown(bench: Callable[..., Any]) -> None:
