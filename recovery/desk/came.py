@@ -88,7 +88,7 @@ def _came_mail(ref: str, d: Mapping[str, object]) -> Came:
     received_at = datetime.fromisoformat(str(d["received_at"]))
     mail = IncomingMail(received_at=received_at, to=(), automatic=d.get("automatic") is True, **texts)
     source: notice.Source = "p1_mail" if d.get("severity") == "P1" else "report"
-    signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject)
+    signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject, sender=mail.sender)
     return Came(signal, mail, str(d.get("came_to", "")))
 
 
