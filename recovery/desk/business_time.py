@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from recovery.errors import ConfigError
 
@@ -42,6 +42,16 @@ def public_holidays(country: str, subdivision: str, year: int) -> frozenset[date
     except NotImplementedError as error:
         raise ConfigError(f"no holiday calendar is known for {country} {subdivision}".rstrip() + ".") from error
     return frozenset(days.keys())
+
+
+@lru_cache(maxsize=512)
+def is_zone(name: str) -> bool:
+    """Whether this names an IANA zone."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones, such as America
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from recovery.desk import announce
+from recovery.desk.business_time import is_zone
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.settings import PHASES, DeskSettings, Phase, Scope, Step
 from recovery.desk.sla_settings import SEVERITIES, Severity
@@ -75,8 +76,8 @@ def declare(settings: DeskSettings, by: str, at: datetime, said: Declaration) ->
         authorize(settings, by, "declare")
     if said.planned:
         raise RefusedError("Planned work is not an incident; announce it as maintenance.")
-    if said.started_at is not None and said.started_at > at:
-        raise RefusedError("An incident cannot start in the future.")
+    _refuse_time(said.started_at, at)
+    _refuse_zone(said.time_zone)
     severity = allowed_severity(settings, said.severities, said.environment)
     doubt = f"highest of {', '.join(said.severities)}" if len(set(said.severities)) > 1 else "declared"
     data = {
@@ -142,6 +143,13 @@ def record_fact(settings: DeskSettings, by: str, at: datetime, name: str, value:
         raise RefusedError(f'"{by}" has no role at this desk and records no facts.')
     if name not in FACTS:
         raise RefusedError(f'"{name}" is not a field of an incident: choose one of {", ".join(FACTS)}.')
+    if name == "started_at" and isinstance(value, datetime):
+        _refuse_time(value, at)
+    if name == "time_zone":
+        _refuse_zone(str(value))
+    known = {"nature": settings.desk.queue.natures, "impact": settings.desk.queue.impacts}.get(name)
+    if known is not None and value not in known:
+        raise RefusedError(f"{name.capitalize()} is one of {', '.join(known)}.")
     kept = plain(value) if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
     return Change("fact_recorded", by, at, {"field": name, "value": kept})
 
@@ -212,6 +220,8 @@ def start_hold(
         raise RefusedError("The clocks of a P1 incident are never paused.")
     if state not in settings.sla.rules.pause_in:
         raise RefusedError(f"Clocks are paused only in these states: {', '.join(settings.sla.rules.pause_in)}.")
+    if report_ref and incident.report(report_ref) is None:
+        raise RefusedError(f'The incident has no report "{report_ref}".')
     return Change("hold_started", by, at, {"state": state, "report_ref": report_ref})
 
 
@@ -292,6 +302,18 @@ def triage(settings: DeskSettings, by: str, at: datetime, nature: str, impact: s
         raise RefusedError(f"Nature is one of {', '.join(queue.natures)}; impact one of {', '.join(queue.impacts)}.")
     facts = tuple(record_fact(settings, by, at, n, v) for n, v in (("nature", nature), ("impact", impact)))
     return (*facts, Change("triaged", by, at, {"nature": nature, "impact": impact}))
+
+
+def _refuse_time(started_at: datetime | None, at: datetime) -> None:
+    """The root-cause clock would start there and show years left."""
+    if started_at is not None and started_at > at:
+        raise RefusedError("An incident cannot start in the future.")
+
+
+def _refuse_zone(name: str) -> None:
+    """Every text that names a time is written with it: an unknown one would stop the whole round."""
+    if not is_zone(name):
+        raise RefusedError(f'"{name}" is not a time zone: use an IANA name such as America/New_York.')
 
 
 def _prepared(

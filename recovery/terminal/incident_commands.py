@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 from recovery.desk import rules
 from recovery.desk.escalation import p1_results
 from recovery.desk.facts import with_ledger
-from recovery.desk.incident import Change, Incident, Report
+from recovery.desk.incident import Change, Incident, Report, named_digest
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Told
@@ -87,8 +87,8 @@ async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
                 source="person",
                 source_ref=said.ref or f"{said.by}/{iso(now)}",
                 severities=(_severity(said.severity),),
-                scope=cast(Scope, said.scope),
-                kind=cast(Literal["degradation", "outage"], said.kind),
+                scope=cast(Scope, _one_of("scope", said.scope, get_args(Scope))),
+                kind=cast(rules.IncidentKind, _one_of("kind", said.kind, get_args(rules.IncidentKind))),
                 environment=said.environment,
                 time_zone=said.time_zone,
                 noticed_at=now,
@@ -165,7 +165,7 @@ def approving(by: str, digest: str) -> Decide:
     """The approval of the prepared words, named by the beginning of their digest."""
 
     def decide(desk: DeskSystems, incident: Incident, now: datetime) -> Sequence[Change]:
-        full = incident.draft.digest if incident.draft and incident.draft.digest.startswith(digest) else digest
+        full = named_digest(incident.draft.digest if incident.draft else "", digest)
         return [rules.approve_announcement(desk.desk, incident, by, now, full)]
 
     return decide
@@ -207,9 +207,7 @@ async def rca(
 async def approve_rca(config: Path | None, ref: str, digest: str, by: str, *, as_json: bool) -> int:
     """`allclear incident approve-rca`."""
     async with open_office(config, as_json) as (desk, office):
-        known = await office.incident(ref)
-        drafted = known.rcas[-1].digest if known.rcas else ""
-        await office.approve_rca(ref, by, drafted if drafted.startswith(digest) else digest)
+        await office.approve_rca(ref, by, digest)
         return await deliver_and_show(desk, office, ref, as_json)
 
 
@@ -370,8 +368,12 @@ def _task_lines(task: View) -> list[str]:
 
 
 def _severity(word: str) -> Severity:
-    if word not in SEVERITIES:
-        raise UsageError(f"{word!r} is no severity.", f"Choose one of {', '.join(SEVERITIES)}.")
+    return cast(Severity, _one_of("severity", word, SEVERITIES))
+
+
+def _one_of(what: str, word: str, known: Sequence[str]) -> str:
+    if word not in known:
+        raise UsageError(f"{word!r} is no {what}.", f"Choose one of {', '.join(known)}.")
     return word
 
 

@@ -315,5 +315,29 @@ def test_another_kind_of_board_is_put_in_by_a_line_of_the_configuration(front: F
     front.night.config.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.requirement("R002.30", "R003.3")
+def test_an_approval_that_does_not_name_the_words_approves_nothing(front: Front) -> None:
+    """Neither an empty digest nor a few of its letters."""
+    declared(front, "inc-words")
+    words = front.ask("announce", "inc-words", "investigating", "--by", SPEAKER)["digest"]
+    analysis = front.ask("rca", "inc-words", "--by", ENGINEER)["digest"]
+    for letters in (0, 5):
+        front.ask("approve", "inc-words", words[:letters], "--by", ENGINEER, code=1)
+        front.ask("approve-rca", "inc-words", analysis[:letters], "--by", ENGINEER, code=1)
+    steps = {e["what"] for e in front.ask("show", "inc-words")["timeline"]}
+    assert not steps & {"announcement_approved", "rca_approved"}
+    front.ask("approve", "inc-words", words[:6], "--by", ENGINEER, code=0)
+    front.ask("approve-rca", "inc-words", analysis[:6], "--by", ENGINEER, code=0)
+
+
+@pytest.mark.parametrize("wrong", [("--scope", "half"), ("--kind", "odd"), ("--severity", "P0")])
+def test_a_word_that_a_declaration_does_not_know_is_refused_with_the_choices(
+    front: Front, wrong: tuple[str, str]
+) -> None:
+    ran = front.run("incident", "declare", "x", "--by", ENGINEER, "--ref", "inc-wrong", *wrong)
+    assert ran.code == 2 and "Choose one of" in ran.err
+    assert front.run("incident", "show", "inc-wrong").code == 2
+
+
 def test_nothing_was_done_twice(front: Front) -> None:
     assert front.complaints() == []
