@@ -315,6 +315,19 @@ def test_another_kind_of_board_is_put_in_by_a_line_of_the_configuration(front: F
     front.night.config.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.requirement("R002.33")
+def test_the_key_of_our_own_ticket_reaches_no_customer_whatever_the_desk_lists(front: Front) -> None:
+    """The project of `[jira]` is internal although `[internal] jira_projects` does not name it."""
+    desk = front.night.folder / "desk" / "desk.toml"
+    text = desk.read_text(encoding="utf-8")
+    desk.write_text(re.sub(r"jira_projects = .*", "jira_projects = []", text), encoding="utf-8")
+    filed = declared(front, "inc-key")["delivered"]["ticket/jira/inc-key@incident"]  # type: ignore[index]
+    front.ask("update", "inc-key", "--by", ENGINEER, "--set", f"symptoms=nothing is sent, see {filed}")
+    ran = front.run("incident", "announce", "inc-key", "investigating", "--by", SPEAKER)
+    desk.write_text(text, encoding="utf-8")
+    assert ran.code == 1 and f'"{filed}" is internal' in ran.err
+
+
 @pytest.mark.requirement("R002.30", "R003.3")
 def test_an_approval_that_does_not_name_the_words_approves_nothing(front: Front) -> None:
     """Neither an empty digest nor a few of its letters."""
