@@ -21,7 +21,8 @@ from recovery.desk.round import desk_round
 from recovery.desk.settings import PHASES, Scope
 from recovery.desk.sla_report import MEASURED, sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
-from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
+from recovery.desk.tasks import flagged_replies, queue, tasks_for, unlinked
+from recovery.desk.timeline import about
 from recovery.desk_wiring import DeskSystems, open_desk_systems
 from recovery.errors import UsageError
 from recovery.model import iso
@@ -211,10 +212,14 @@ async def approve_rca(config: Path | None, ref: str, digest: str, by: str, *, as
         return await deliver_and_show(desk, office, ref, as_json)
 
 
-async def show(config: Path | None, ref: str, *, as_json: bool) -> int:
-    """`allclear incident show`."""
+async def show(config: Path | None, ref: str, timeline: bool, *, as_json: bool) -> int:
+    """`allclear incident show`; for people the timeline is shown in place of what is open."""
     async with open_office(config, as_json) as (desk, office):
-        return await _show(desk, office, ref, (), as_json)
+        if not timeline or as_json:
+            return await _show(desk, office, ref, (), as_json)
+        for entry in (await office.incident(ref)).timeline:
+            print(clean(f"{iso(entry.at)}  {entry.by}  {entry.kind.replace('_', ' ')}  {about(entry)}".rstrip()))
+        return 0
 
 
 async def clocks(config: Path | None, ref: str, *, as_json: bool) -> int:
@@ -242,8 +247,9 @@ async def clocks(config: Path | None, ref: str, *, as_json: bool) -> int:
 
 async def listing(config: Path | None, *, as_json: bool) -> int:
     """`allclear incident list`."""
-    async with open_office(config, as_json) as (_desk, office):
+    async with open_office(config, as_json) as (desk, office):
         found = await office.incidents()
+        at_work = queue(desk.desk, [i for i in found if i.resolved_at is None])
         rows = [
             {
                 "ref": i.ref,
@@ -251,8 +257,10 @@ async def listing(config: Path | None, *, as_json: bool) -> int:
                 "phase": i.phase,
                 "title": i.title,
                 "declared_at": iso(i.declared_at),
+                "nature": i.nature,
+                "impact": i.impact,
             }
-            for i in found
+            for i in (*at_work, *(i for i in found if i.resolved_at is not None))
         ]
         if as_json:
             print_json({"schema": "allclear.incidents/1", "incidents": rows, "exit_code": 0})
@@ -331,7 +339,7 @@ async def _show(desk: DeskSystems, office: IncidentOffice, ref: str, told: Seque
         "replies": list(flagged_replies(incident)),
         "tasks": [{**asdict(t), "due_at": iso(t.due_at) if t.due_at else None} for t in tasks_for(desk.desk, incident)],
         "done_now": [_told_view(t) for t in told],
-        "timeline": [{"at": iso(e.at), "by": e.by, "what": e.kind} for e in incident.timeline],
+        "timeline": [{"at": iso(e.at), "by": e.by, "what": e.kind, "about": about(e)} for e in incident.timeline],
         "exit_code": code,
     }
     if as_json:

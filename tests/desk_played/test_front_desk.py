@@ -315,6 +315,23 @@ def test_another_kind_of_board_is_put_in_by_a_line_of_the_configuration(front: F
     front.night.config.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.requirement("R003.9")
+def test_the_list_is_the_queue_of_what_is_at_work_and_after_it_what_is_resolved(front: Front) -> None:
+    """By severity, then nature and impact as triaged, then age; what nobody has looked at comes before it."""
+    for ref, words in {"q-small": ("bug", "one person"), "q-wide": ("outage", "organisation"), "q-new": ()}.items():
+        front.ask("declare", ref, "--by", ENGINEER, "--severity", "P2", "--ref", ref)
+        if words:
+            front.ask("update", ref, "--by", ENGINEER, "--nature", words[0], "--impact", words[1])
+    rows = front.ask("list")["incidents"]
+    assert [r["ref"] for r in rows if r["ref"].startswith("q-")] == ["q-new", "q-wide", "q-small"]
+    open_rows = [r for r in rows if r["phase"] != "resolved"]
+    assert rows[: len(open_rows)] == open_rows
+    assert [r["severity"] for r in open_rows] == sorted(r["severity"] for r in open_rows)
+    assert {"nature": "outage", "impact": "organisation"}.items() <= next(
+        r for r in rows if r["ref"] == "q-wide"
+    ).items()
+
+
 @pytest.mark.requirement("R002.33")
 def test_the_key_of_our_own_ticket_reaches_no_customer_whatever_the_desk_lists(front: Front) -> None:
     """The project of `[jira]` is internal although `[internal] jira_projects` does not name it."""
