@@ -56,6 +56,8 @@ async def open_desk_systems(settings: Settings, *, tell: Tell = silent) -> Async
             f"There is no incident desk: {folder / 'desk.toml'} is missing.", "docs/desk.md has one to copy."
         )
     desk = load_desk(folder)
+    if settings.jira is not None:  # the keys of our own tickets are internal, whatever desk.toml lists
+        desk = desk.with_project(settings.jira.project)
     async with AsyncExitStack() as stack:
         case = await stack.enter_async_context(open_case_systems(settings, tell=tell))
         s = case.systems

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from recovery.desk import clocks, escalation, outbox
+from recovery.desk import clocks, escalation, outbox, tasks
 from recovery.desk.incident import MACHINE, Change, Incident
 from recovery.desk.settings import DeskSettings
 from recovery.model import iso
@@ -22,6 +22,7 @@ def alarms_due(settings: DeskSettings, incident: Incident, now: datetime) -> tup
         *_clock_alarms(settings, incident, now),
         *_update_alarms(settings, incident, now),
         *_expiry_alarms(settings, incident, now),
+        *_confirmed_alarms(incident),
         *_effect_alarms(incident),
         *_chain_alarms(settings, incident, now),
     )
@@ -57,14 +58,25 @@ def _update_alarms(settings: DeskSettings, incident: Incident, now: datetime) ->
 
 
 def _expiry_alarms(settings: DeskSettings, incident: Incident, now: datetime) -> Iterator[tuple[str, str]]:
-    due = outbox.expires_at(incident, settings)
+    """The notice that is to come down: by us, or by a person who has not said that it is done (R002.26, R002.31)."""
     post = outbox.last_phase_post(incident)
-    if due is None or post is None:
+    if post is None:
         return
+    grace, alarm = timedelta(minutes=settings.desk.announcements.expiry_grace_minutes), f"expiry-post-{post.n}"
+    due = outbox.expires_at(incident, settings)
     down = f"withdraw/pendo/{incident.ref}/{post.phase}@expiry-post-{post.n}"
-    grace = timedelta(minutes=settings.desk.announcements.expiry_grace_minutes)
-    if down not in incident.delivered and now >= due + grace:
-        yield f"expiry-post-{post.n}", f"The resolved notice should have come down at {iso(due)} and is still up."
+    if due is not None and down not in incident.delivered and now >= due + grace:
+        yield alarm, f"The resolved notice should have come down at {iso(due)} and is still up."
+    for task in tasks.tasks_for(settings, incident):
+        if task.due_at is not None and now >= task.due_at + grace:
+            yield alarm, f"{task.title}: it was due at {iso(task.due_at)}, and nobody has said that it is done."
+
+
+def _confirmed_alarms(incident: Incident) -> Iterator[tuple[str, str]]:
+    """Whoever speaks to customers hears of Engineering's word at once, for they are to hear of it at once (R002.14)."""
+    if tasks.to_be_told(incident) and incident.confirmed is not None:
+        by = incident.confirmed.by
+        yield f"confirmed-{incident.generation}", f"{by} has confirmed that it is resolved: tell every customer now."
 
 
 def _effect_alarms(incident: Incident) -> Iterator[tuple[str, str]]:

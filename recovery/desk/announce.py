@@ -122,10 +122,10 @@ def refuse_unconfirmed(incident: Incident, phase: Phase) -> None:
         raise RefusedError("Nothing is announced as resolved before a named person of Engineering has confirmed it.")
 
 
-def refuse_internal(settings: DeskSettings, text: str, keys: tuple[str, ...] = ()) -> None:
+def refuse_internal(settings: DeskSettings, text: str) -> None:
     """RefusedError when a text for customers holds an issue key, a marker of ours, or an internal word (R002.33)."""
     projects = "|".join(re.escape(p) for p in settings.desk.internal.jira_projects)
-    found = re.search(rf"\b(?:{projects})-\d+\b", text) if projects else None
+    found = re.search(rf"\b(?:{projects})-\d+\b", text, re.IGNORECASE) if projects else None
     found = found or MARKER.search(text)
     if found is not None:
         raise RefusedError(f'"{found[0]}" is internal and must not stand in a text for customers.')
@@ -133,7 +133,7 @@ def refuse_internal(settings: DeskSettings, text: str, keys: tuple[str, ...] = (
     secrets = (c.p1_address.get_secret_value() for c in settings.desk.clients.values())
     if any(s and s in lowered for s in secrets):
         raise RefusedError("A client's P1 address is secret and must not stand in a text for customers.")
-    for word in (*settings.desk.internal.words, *(k for k in keys if k)):
+    for word in settings.desk.internal.words:
         if word.casefold() in lowered:
             raise RefusedError(f'"{word}" is internal and must not stand in a text for customers.')
 

@@ -90,7 +90,7 @@ def _came_mail(ref: str, d: Mapping[str, object]) -> Came:
     automatic = d.get("automatic") is True
     mail = IncomingMail(received_at=received_at, to=(), automatic=automatic, references=(), **texts)
     source: notice.Source = "p1_mail" if d.get("severity") == "P1" else "report"
-    signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject)
+    signal = notice.Signal(source, ref, mail.received_at, "", account, mail.subject, sender=mail.sender)
     incident = str(d.get("incident", ""))
     return Came(signal, mail, str(d.get("came_to", "")), incident=incident, fate=ANSWER if incident else "")
 

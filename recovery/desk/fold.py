@@ -28,6 +28,7 @@ from recovery.desk.incident import (
 from recovery.desk.settings import Phase, Scope
 from recovery.desk.sla_settings import Severity
 from recovery.journal import StreamEvent
+from recovery.window import known_zone
 
 Data = Mapping[str, object]
 Step = Callable[[Incident, StreamEvent], Incident]
@@ -74,7 +75,7 @@ def _declared(ref: str, event: StreamEvent) -> Incident:
         scope=cast("Scope", _text(data, "scope")),
         kind=_text(data, "kind"),
         environment=_text(data, "environment"),
-        time_zone=_text(data, "time_zone") or "UTC",
+        time_zone=_zone(data, "time_zone"),
         started_at=_time(data, "started_at"),
         customers=_texts(data, "customers"),
         steps=_texts(data, "steps"),
@@ -127,6 +128,12 @@ def _scope_changed(incident: Incident, event: StreamEvent) -> Incident:
     return replace(incident, scope=cast("Scope", _text(event.data, "scope")), customers=customers)
 
 
+def _zone(data: Data, name: str) -> str:
+    """A zone; an event of an older program may hold anything, and no text could be written with it."""
+    value = _text(data, name)
+    return value if known_zone(value) else "UTC"
+
+
 FACT_READERS: Mapping[str, Callable[[Data, str], Any]] = {
     "started_at": _time,
     "steps": _texts,
@@ -134,7 +141,7 @@ FACT_READERS: Mapping[str, Callable[[Data, str], Any]] = {
     "customers": _texts,
     "nature": _text,
     "impact": _text,
-    "time_zone": _text,
+    "time_zone": _zone,
 }
 
 

@@ -22,6 +22,7 @@ ALARMS: tuple[tuple[str, str], ...] = (
     ("warning-", "allclear.sla.warning"),
     ("update-after-post-", "allclear.update.overdue"),
     ("expiry-post-", "allclear.notice.overdue"),
+    ("confirmed-", "allclear.incident.confirmed"),
     ("on-call-", "allclear.page.unanswered"),
     ("refused/", "allclear.delivery.failing"),
     ("failing/", "allclear.delivery.failing"),

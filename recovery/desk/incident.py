@@ -17,6 +17,15 @@ MACHINE = "allclear"
 """Who signs what the product does by itself; never a person."""
 
 
+SHORTEST_DIGEST = 6
+"""Letters of a digest that name it in an approval: fewer name words that nobody has read."""
+
+
+def named_digest(known: str, given: str) -> str:
+    """The whole of a known digest for its beginning; what names another stays as given."""
+    return known if len(given) >= SHORTEST_DIGEST and known.startswith(given) else given
+
+
 def stream_of(ref: str) -> str:
     """The ledger stream of an incident."""
     return f"incident/{ref}"

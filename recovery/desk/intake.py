@@ -231,11 +231,9 @@ class Intake:
         return [(came, effect) for _, came, effect in sorted(found, key=lambda one: one[0])]
 
     async def _place(self, known: Mapping[str, Came]) -> None:
-        """Signals that open or join incidents (R002.3, R002.4); a person's records of single requests take none in."""
-        signals = [c.signal for c in known.values() if not c.fate]
-        # A record that a person made of one request takes in nothing else.
-        major = [i for i in await self.office.incidents(QUIET) if i.source != "report" or i.also]
-        opened = [notice.OpenIncident(i.ref, i.noticed_at, i.service) for i in major if i.resolved_at is None]
+        """Signals that open or join incidents (R002.3, R002.4); what reports no trouble waits to be classified."""
+        signals = [c.signal for c in known.values() if not c.fate and not self._no_report(c)]
+        opened = [_opened(i) for i in await self.office.incidents(QUIET) if _takes_in(i)]
         for decision in notice.notice(signals, opened, self.settings.desk.notice):
             if decision.fate == "wait":
                 continue
@@ -246,6 +244,12 @@ class Intake:
                 if decision.fate == "merge":
                     await self.office.step(ref, _merging(signal, self._now()))
                 await self._placed(signal.ref, ref, decision.fate)
+
+    def _no_report(self, came: Came) -> bool:
+        """A mail that a program wrote, such as an absence notice, or that asks for the board; never one to P1."""
+        if came.mail is None or came.signal.source == "p1_mail":
+            return False
+        return came.mail.automatic or self.request(came).board_access
 
     async def _open(self, decision: notice.Decision, known: Mapping[str, Came]) -> str:
         first = next((s for s in decision.signals if s.source != "report"), decision.signals[0])
@@ -302,6 +306,19 @@ class Intake:
 
     def _now(self) -> datetime:
         return self.office.clock.now()
+
+
+def _takes_in(incident: Incident) -> bool:
+    """Whether signals may join it: not the record of a small fault or wish, nor of one request that a person made."""
+    major = incident.severity in ("P1", "P2") and (incident.source != "report" or bool(incident.also))
+    return major and incident.resolved_at is None
+
+
+def _opened(incident: Incident) -> notice.OpenIncident:
+    by_people = (e.at for e in incident.timeline if e.by != MACHINE)
+    active_at = max([incident.declared_at, *by_people])
+    paged = incident.severity == "P1"
+    return notice.OpenIncident(incident.ref, incident.noticed_at, incident.service, paged, active_at)
 
 
 def _all_told(incident: Incident, group: Sequence[Came], now: datetime) -> Sequence[Change]:

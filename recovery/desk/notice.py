@@ -3,6 +3,9 @@
 A monitoring alert (R002.2) or a mail to a P1 address (R003.14) opens an incident at once; other customer reports open
 one when enough different customers write within a window (R002.3). While an incident is open, what belongs to it joins
 it, whichever source came first (R002.4).
+
+What would page by itself joins only an incident that was paged for and that people are at work on: one extra page is
+better than an outage that wakes nobody (design, invariant 8).
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ Fate = Literal["declare", "merge", "wait", "excluded"]
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """One sign that something is wrong. `ref` is the alert's or report's id; `service` may be "" when unknown."""
+    """One sign that something is wrong. `ref` is the alert's or report's id; `service` may be "" when unknown.
+
+    `sender` is who wrote: somebody of no known account is one customer, however often they write.
+    """
 
     source: Source
     ref: str
@@ -30,15 +36,21 @@ class Signal:
     account: str = ""
     text: str = ""
     planned: bool = False
+    sender: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
-    """An incident that is not resolved, as far as noticing needs it."""
+    """An incident that is not resolved, as far as noticing needs it.
+
+    `paged` is whether its severity wakes people; `active_at` is the last step that a person took, None for a new one.
+    """
 
     ref: str
     noticed_at: datetime
     service: str = ""
+    paged: bool = True
+    active_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +96,14 @@ def notice(signals: Sequence[Signal], open_incidents: Sequence[OpenIncident], ru
 
 
 def _belongs(signal: Signal, incident: OpenIncident, rules: NoticeRules) -> bool:
-    early = incident.noticed_at - timedelta(minutes=rules.merge_window_minutes)
-    return signal.at >= early and _same_service(signal.service, incident.service)
+    window = timedelta(minutes=rules.merge_window_minutes)
+    if signal.at < incident.noticed_at - window or not _same_service(signal.service, incident.service):
+        return False
+    if signal.source == "report":
+        return True
+    # A person may have said that this very service is no P1; of any other incident that is not known.
+    judged = signal.source == "alert" and signal.service != "" and signal.service == incident.service
+    return (incident.paged or judged) and signal.at <= (incident.active_at or incident.noticed_at) + window
 
 
 def _together(signal: Signal, waiting: Sequence[Signal], rules: NoticeRules) -> tuple[Signal, ...] | None:
@@ -95,7 +113,7 @@ def _together(signal: Signal, waiting: Sequence[Signal], rules: NoticeRules) -> 
     since = signal.at - timedelta(minutes=minutes)
     near = [w for w in waiting if w.at >= since and _same_service(w.service, signal.service)]
     group = (*near, signal)
-    customers = {s.account or s.ref for s in group if s.source == "report"}
+    customers = {s.account or s.sender or s.ref for s in group if s.source == "report"}
     return group if at_once or len(customers) >= rules.reports_needed else None
 
 

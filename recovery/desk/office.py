@@ -11,7 +11,7 @@ from recovery.act import IT_DID_NOT, IT_HAPPENED, attest
 from recovery.desk import log, notice, rules
 from recovery.desk.announce import Words
 from recovery.desk.clocks import clocks_for
-from recovery.desk.incident import MACHINE, Change, Incident, stream_of
+from recovery.desk.incident import MACHINE, Change, Incident, named_digest, stream_of
 from recovery.desk.outbox import Effect, effects_for
 from recovery.desk.perform import Decide, Outbox, Told
 from recovery.desk.rca import RcaDraft, RcaFacts, approve_rca, draft_rca, prepare_rca
@@ -97,7 +97,7 @@ class IncidentOffice:
 
         def decide(incident: Incident) -> tuple[Change, ...]:
             drafted = incident.draft.digest if incident.draft else ""
-            full = drafted if digest and drafted.startswith(digest) else digest
+            full = named_digest(drafted, digest)
             return (rules.approve_announcement(self.settings, incident, by, self.clock.now(), full),)
 
         return await self.step(ref, decide)
@@ -110,8 +110,13 @@ class IncidentOffice:
         return draft
 
     async def approve_rca(self, ref: str, by: str, digest: str) -> Incident:
-        """A named person approves exactly this version; the outbox delivers it."""
-        return await self.step(ref, lambda i: [approve_rca(self.settings, i, by, self.clock.now(), digest)])
+        """A named person approves exactly this version, named like an announcement; the outbox delivers it."""
+
+        def decide(incident: Incident) -> tuple[Change, ...]:
+            full = named_digest(incident.rcas[-1].digest if incident.rcas else "", digest)
+            return (approve_rca(self.settings, incident, by, self.clock.now(), full),)
+
+        return await self.step(ref, decide)
 
     async def clocks(self, ref: str) -> tuple[tuple[SlaClock, Reading], ...]:
         """Every clock of the incident as it stands now."""

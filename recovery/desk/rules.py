@@ -76,8 +76,8 @@ def declare(settings: DeskSettings, by: str, at: datetime, said: Declaration) ->
         authorize(settings, by, "declare")
     if said.planned:
         raise RefusedError("Planned work is not an incident; announce it as maintenance.")
-    _check_fact("started_at", said.started_at, at)
-    _check_fact("time_zone", said.time_zone, at)
+    _check_fact(settings, "started_at", said.started_at, at)
+    _check_fact(settings, "time_zone", said.time_zone, at)
     severity = allowed_severity(settings, said.severities, said.environment)
     doubt = f"highest of {', '.join(said.severities)}" if len(set(said.severities)) > 1 else "declared"
     data = {
@@ -143,17 +143,20 @@ def record_fact(settings: DeskSettings, by: str, at: datetime, name: str, value:
         raise RefusedError(f'"{by}" has no role at this desk and records no facts.')
     if name not in FACTS:
         raise RefusedError(f'"{name}" is not a field of an incident: choose one of {", ".join(FACTS)}.')
-    _check_fact(name, value, at)
+    _check_fact(settings, name, value, at)
     kept = plain(value) if isinstance(value, datetime) else list(value) if isinstance(value, tuple) else value
     return Change("fact_recorded", by, at, {"field": name, "value": kept})
 
 
-def _check_fact(name: str, value: object, at: datetime) -> None:
-    """RefusedError for a value that no ticket could be made with."""
+def _check_fact(settings: DeskSettings, name: str, value: object, at: datetime) -> None:
+    """RefusedError for a value that no clock, text or queue could be made with."""
     if name == "started_at" and isinstance(value, datetime) and value > at:
         raise RefusedError("An incident cannot start in the future.", "Check the time and its zone.")
     if name == "time_zone" and known_zone(str(value)) is None:
         raise RefusedError(f'"{value}" is not a time zone.', "Use an IANA name such as America/New_York.")
+    known = {"nature": settings.desk.queue.natures, "impact": settings.desk.queue.impacts}.get(name)
+    if known is not None and value not in known:
+        raise RefusedError(f"{name.capitalize()} is one of {', '.join(known)}.")
 
 
 def give_eta(settings: DeskSettings, by: str, at: datetime, text: str) -> Change:
@@ -222,6 +225,8 @@ def start_hold(
         raise RefusedError("The clocks of a P1 incident are never paused.")
     if state not in settings.sla.rules.pause_in:
         raise RefusedError(f"Clocks are paused only in these states: {', '.join(settings.sla.rules.pause_in)}.")
+    if report_ref and incident.report(report_ref) is None:
+        raise RefusedError(f'The incident has no report "{report_ref}".')
     return Change("hold_started", by, at, {"state": state, "report_ref": report_ref})
 
 

@@ -192,6 +192,13 @@ class DeskSettings(Part):
     sla: SlaSettings
     templates: Mapping[str, str]
 
+    def with_project(self, key: str) -> DeskSettings:
+        """These settings with a ticket project whose keys are internal too."""
+        internal = self.desk.internal
+        projects = tuple(dict.fromkeys((*internal.jira_projects, key)))
+        internal = internal.model_copy(update={"jira_projects": projects})
+        return self.model_copy(update={"desk": self.desk.model_copy(update={"internal": internal})})
+
     def timetable(self, account: str = "") -> Timetable:
         """The business calendar of a client; of the first calendar when the client is not known."""
         client = self.desk.clients.get(account)

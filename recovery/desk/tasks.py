@@ -40,6 +40,7 @@ def tasks_for(settings: DeskSettings, incident: Incident) -> tuple[Task, ...]:
     """Every open task; one that a person has marked done is gone."""
     found = (
         *_unknown_fields(incident),
+        *_confirmed(incident),
         *_in_app(settings, incident),
         *_unlinked(incident),
         *_duties(settings, incident),
@@ -103,6 +104,20 @@ def _told(incident: Incident, report_ref: str, n: int) -> Told:
 def _unknown_fields(incident: Incident) -> Iterator[Task]:
     for name in ticket.unknown_fields(incident):
         yield Task(f"fact/{name}", f"Find out and record: {name.replace('_', ' ')}", "support")
+
+
+def to_be_told(incident: Incident) -> bool:
+    """Whether Engineering has confirmed the end and customers have not been told (R002.14)."""
+    return incident.confirmed is not None and incident.phase != "resolved"
+
+
+def _confirmed(incident: Incident) -> Iterator[Task]:
+    if to_be_told(incident):
+        yield Task(
+            f"announce/resolved-{incident.generation}",
+            "Tell every customer that it is resolved: Engineering has confirmed it",
+            "support",
+        )
 
 
 def _in_app(settings: DeskSettings, incident: Incident) -> Iterator[Task]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from recovery.desk import rules
 from recovery.desk.announce import Words
-from recovery.desk.incident import Incident
+from recovery.desk.incident import SHORTEST_DIGEST, Incident
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Told
@@ -27,7 +27,6 @@ from recovery.watch import Round
 from recovery.wiring import open_systems, silent
 
 MOST_ROWS = 5000
-SHORTEST_DIGEST = 6
 
 
 # ---- a round of watching -------------------------------------------------------------------------------------------

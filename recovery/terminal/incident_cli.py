@@ -285,7 +285,14 @@ def approve_rca(
 
 
 @incident_app.command()
-def show(ref: Ref, config: Config = None, as_json: AsJson = False) -> None:
+def show(
+    ref: Ref,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Every step, post, link and approval, in order.")
+    ] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """What is delivered, open, unlinked, and to be done by a person.
 
     Example:
@@ -294,7 +301,7 @@ def show(ref: Ref, config: Config = None, as_json: AsJson = False) -> None:
     """
     from recovery.terminal import incident_commands as desk
 
-    run_to_exit(lambda: desk.show(config, ref, as_json=as_json), as_json)
+    run_to_exit(lambda: desk.show(config, ref, timeline, as_json=as_json), as_json)
 
 
 @incident_app.command()
@@ -312,7 +319,7 @@ def clocks(ref: Ref, config: Config = None, as_json: AsJson = False) -> None:
 
 @incident_app.command("list")
 def listing(config: Config = None, as_json: AsJson = False) -> None:
-    """Every incident, newest first.
+    """Every incident: those at work in the order in which they are worked on, then the resolved ones, newest first.
 
     Example:
 

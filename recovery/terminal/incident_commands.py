@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast, get_args
 
 from recovery.desk import rules
 from recovery.desk.escalation import p1_results
 from recovery.desk.facts import with_ledger
-from recovery.desk.incident import Change, Incident, Report
+from recovery.desk.incident import Change, Incident, Report, named_digest
 from recovery.desk.office import IncidentOffice
 from recovery.desk.outbox import effects_for
 from recovery.desk.perform import Told
@@ -21,7 +21,8 @@ from recovery.desk.round import desk_round
 from recovery.desk.settings import PHASES, Scope
 from recovery.desk.sla_report import MEASURED, sla_report
 from recovery.desk.sla_settings import SEVERITIES, Severity
-from recovery.desk.tasks import flagged_replies, tasks_for, unlinked
+from recovery.desk.tasks import flagged_replies, queue, tasks_for, unlinked
+from recovery.desk.timeline import about
 from recovery.desk_wiring import DeskSystems, open_desk_systems
 from recovery.errors import UsageError
 from recovery.model import iso
@@ -87,8 +88,8 @@ async def declare(config: Path | None, said: Saying, *, as_json: bool) -> int:
                 source="person",
                 source_ref=said.ref or f"{said.by}/{iso(now)}",
                 severities=(_severity(said.severity),),
-                scope=cast(Scope, said.scope),
-                kind=cast(Literal["degradation", "outage"], said.kind),
+                scope=cast(Scope, _one_of("scope", said.scope, get_args(Scope))),
+                kind=cast(rules.IncidentKind, _one_of("kind", said.kind, get_args(rules.IncidentKind))),
                 environment=said.environment,
                 time_zone=said.time_zone,
                 noticed_at=now,
@@ -165,7 +166,7 @@ def approving(by: str, digest: str) -> Decide:
     """The approval of the prepared words, named by the beginning of their digest."""
 
     def decide(desk: DeskSystems, incident: Incident, now: datetime) -> Sequence[Change]:
-        full = incident.draft.digest if incident.draft and incident.draft.digest.startswith(digest) else digest
+        full = named_digest(incident.draft.digest if incident.draft else "", digest)
         return [rules.approve_announcement(desk.desk, incident, by, now, full)]
 
     return decide
@@ -207,16 +208,18 @@ async def rca(
 async def approve_rca(config: Path | None, ref: str, digest: str, by: str, *, as_json: bool) -> int:
     """`allclear incident approve-rca`."""
     async with open_office(config, as_json) as (desk, office):
-        known = await office.incident(ref)
-        drafted = known.rcas[-1].digest if known.rcas else ""
-        await office.approve_rca(ref, by, drafted if drafted.startswith(digest) else digest)
+        await office.approve_rca(ref, by, digest)
         return await deliver_and_show(desk, office, ref, as_json)
 
 
-async def show(config: Path | None, ref: str, *, as_json: bool) -> int:
-    """`allclear incident show`."""
+async def show(config: Path | None, ref: str, timeline: bool, *, as_json: bool) -> int:
+    """`allclear incident show`; for people the timeline is shown in place of what is open."""
     async with open_office(config, as_json) as (desk, office):
-        return await _show(desk, office, ref, (), as_json)
+        if not timeline or as_json:
+            return await _show(desk, office, ref, (), as_json)
+        for entry in (await office.incident(ref)).timeline:
+            print(clean(f"{iso(entry.at)}  {entry.by}  {entry.kind.replace('_', ' ')}  {about(entry)}".rstrip()))
+        return 0
 
 
 async def clocks(config: Path | None, ref: str, *, as_json: bool) -> int:
@@ -244,8 +247,9 @@ async def clocks(config: Path | None, ref: str, *, as_json: bool) -> int:
 
 async def listing(config: Path | None, *, as_json: bool) -> int:
     """`allclear incident list`."""
-    async with open_office(config, as_json) as (_desk, office):
+    async with open_office(config, as_json) as (desk, office):
         found = await office.incidents()
+        at_work = queue(desk.desk, [i for i in found if i.resolved_at is None])
         rows = [
             {
                 "ref": i.ref,
@@ -253,8 +257,10 @@ async def listing(config: Path | None, *, as_json: bool) -> int:
                 "phase": i.phase,
                 "title": i.title,
                 "declared_at": iso(i.declared_at),
+                "nature": i.nature,
+                "impact": i.impact,
             }
-            for i in found
+            for i in (*at_work, *(i for i in found if i.resolved_at is not None))
         ]
         if as_json:
             print_json({"schema": "allclear.incidents/1", "incidents": rows, "exit_code": 0})
@@ -333,7 +339,7 @@ async def _show(desk: DeskSystems, office: IncidentOffice, ref: str, told: Seque
         "replies": list(flagged_replies(incident)),
         "tasks": [{**asdict(t), "due_at": iso(t.due_at) if t.due_at else None} for t in tasks_for(desk.desk, incident)],
         "done_now": [_told_view(t) for t in told],
-        "timeline": [{"at": iso(e.at), "by": e.by, "what": e.kind} for e in incident.timeline],
+        "timeline": [{"at": iso(e.at), "by": e.by, "what": e.kind, "about": about(e)} for e in incident.timeline],
         "exit_code": code,
     }
     if as_json:
@@ -370,8 +376,12 @@ def _task_lines(task: View) -> list[str]:
 
 
 def _severity(word: str) -> Severity:
-    if word not in SEVERITIES:
-        raise UsageError(f"{word!r} is no severity.", f"Choose one of {', '.join(SEVERITIES)}.")
+    return cast(Severity, _one_of("severity", word, SEVERITIES))
+
+
+def _one_of(what: str, word: str, known: Sequence[str]) -> str:
+    if word not in known:
+        raise UsageError(f"{word!r} is no {what}.", f"Choose one of {', '.join(known)}.")
     return word
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 from recovery.desk import rules
 from recovery.desk.incident import Change, Incident
 from recovery.desk.sla_settings import SEVERITIES
 from recovery.desk_wiring import DeskSystems
 from recovery.errors import UsageError
-from recovery.terminal.incident_commands import step
+from recovery.terminal.incident_commands import check_customers, step
 from recovery.window import parse_moment
 
 _LISTS = ("steps", "symptoms", "customers")
@@ -69,4 +70,6 @@ def _fact(desk: DeskSystems, by: str, now: datetime, text: str) -> Change:
         kept = parse_moment(value, now)
     elif name in _LISTS:
         kept = tuple(v.strip() for v in value.split(";") if v.strip())
+    if name == "customers":
+        check_customers(desk, cast("tuple[str, ...]", kept))
     return rules.record_fact(desk.desk, by, now, name, kept)

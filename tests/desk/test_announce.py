@@ -187,7 +187,14 @@ def test_self_approval_can_be_switched_off(tmp_path):
 @pytest.mark.requirement("R002.33")
 @pytest.mark.parametrize(
     "leak",
-    ["see INC-42", "OPS-1 is open", "[RK-ABCDEFGH23456723]", "PagerDuty says", "write to " + stage.P1_ADDRESS.upper()],
+    [
+        "see INC-42",
+        "OPS-1 is open",
+        "as in ops-7",
+        "[RK-ABCDEFGH23456723]",
+        "PagerDuty says",
+        "write to " + stage.P1_ADDRESS.upper(),
+    ],
 )
 def test_internals_never_reach_customers(play, leak):
     """Issue keys, our markers, internal words and the secret address stop an announcement."""
@@ -338,6 +345,47 @@ def test_by_hand_there_is_text_to_copy_a_deep_link_and_a_timed_take_down(play):
     play.add(rules.complete_task(play.settings, "support.lead", at, "in-app/post-2/show"))
     due = {t.ref: t.due_at for t in tasks.tasks_for(play.settings, play.incident) if t.ref.startswith("in-app")}
     assert due == {"in-app/post-1/take-down": None, "in-app/post-2/take-down": at + timedelta(minutes=60)}
+
+
+@pytest.mark.requirement("R002.26", "R002.31")
+def test_a_notice_that_a_person_has_not_taken_down_in_time_is_alarmed_once(play):
+    """After the hour and its five minutes of grace; not when the person has said that it is down."""
+    play.declare()
+    play.confirm()
+    play.announce("resolved", reason="quick")
+    play.add(rules.complete_task(play.settings, "support.lead", play.now, "in-app/post-1/show"))
+    play.wait(minutes=64, seconds=59)
+    assert "expiry-post-1" not in alarm_names(play)
+    play.wait(seconds=1)
+    assert alarm_names(play).count("expiry-post-1") == 1
+    play.deliver()
+    assert "expiry-post-1" not in alarm_names(play)
+    assert play.names("@alarm/expiry-post-1")
+    taken = stage.Play(play.settings, play.now, play.events[:-1])
+    taken.add(rules.complete_task(play.settings, "support.lead", play.now, "in-app/post-1/take-down"))
+    assert [t.ref for t in tasks.tasks_for(taken.settings, taken.incident) if t.due_at] == []
+
+
+@pytest.mark.requirement("R002.14")
+def test_the_word_of_engineering_is_told_at_once_to_those_who_tell_customers(play):
+    """A message in the alarms channel and a task, until the resolved notice is approved; once for each opening."""
+    play.declare()
+    play.announce("investigating")
+    play.confirm()
+    play.deliver()
+    (alarm,) = [e.payload for e in play.done if "@alarm/confirmed-0" in e.name]
+    assert alarm["text"] == "engineer.on.call has confirmed that it is resolved: tell every customer now."
+    told = [t.ref for t in tasks.tasks_for(play.settings, play.incident)]
+    assert "announce/resolved-0" in told
+    play.announce("resolved", reason="quick")
+    assert not [t for t in tasks.tasks_for(play.settings, play.incident) if t.ref.startswith("announce/")]
+    play.announce("investigating", reason="it is back")
+    play.confirm()
+    assert "confirmed-1" in alarm_names(play)
+
+
+def alarm_names(play):
+    return [c.data["alarm"] for c in alarms.alarms_due(play.settings, play.incident, play.now)]
 
 
 @pytest.mark.requirement("R002.13", "R003.50")

@@ -70,6 +70,32 @@ def test_later_reports_join_the_open_incident_of_their_service():
     assert sorted(fates) == ["merge", "wait"]
 
 
+@pytest.mark.requirement("R002.3")
+def test_somebody_of_no_known_account_is_one_customer_however_often_they_write():
+    """Three mails of one unknown sender wait; those of three unknown senders open an incident."""
+    for senders, fates in (("aaa", ["wait"] * 3), ("abc", ["declare"])):
+        signals = [Signal("report", f"r{n}", START, sender=sender) for n, sender in enumerate(senders)]
+        assert [d.fate for d in notice(signals, [], RULES)] == fates
+
+
+@pytest.mark.requirement("R003.14")
+@pytest.mark.parametrize(
+    ("signal", "known", "fate"),
+    [
+        (Signal("p1_mail", "m", START), OpenIncident("inc-1", START), "merge"),
+        (Signal("p1_mail", "m", START), OpenIncident("inc-1", START, paged=False), "declare"),
+        (alert("a", 0, service="mail"), OpenIncident("inc-1", START, paged=False), "declare"),
+        (alert("a", 0, service="mail"), OpenIncident("inc-1", START, "mail", paged=False), "merge"),
+        (alert("a", 120), OpenIncident("inc-1", START), "merge"),
+        (alert("a", 121), OpenIncident("inc-1", START), "declare"),
+        (alert("a", 720), OpenIncident("inc-1", START, active_at=START + timedelta(hours=10)), "merge"),
+    ],
+)
+def test_what_pages_joins_only_what_was_paged_for_and_is_worked_on(signal, known, fate):
+    """Not a slower incident, except a service that people have judged; nor one that nobody touches any more."""
+    assert [d.fate for d in notice([signal], [known], RULES)] == [fate]
+
+
 @pytest.mark.requirement("R003.23")
 def test_planned_work_is_excluded():
     """A sign that monitoring marks as planned opens nothing."""

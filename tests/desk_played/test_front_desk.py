@@ -315,5 +315,59 @@ def test_another_kind_of_board_is_put_in_by_a_line_of_the_configuration(front: F
     front.night.config.write_text(before, encoding="utf-8")
 
 
+@pytest.mark.requirement("R003.9")
+def test_the_list_is_the_queue_of_what_is_at_work_and_after_it_what_is_resolved(front: Front) -> None:
+    """By severity, then nature and impact as triaged, then age; what nobody has looked at comes before it."""
+    for ref, words in {"q-small": ("bug", "one person"), "q-wide": ("outage", "organisation"), "q-new": ()}.items():
+        front.ask("declare", ref, "--by", ENGINEER, "--severity", "P2", "--ref", ref)
+        if words:
+            front.ask("update", ref, "--by", ENGINEER, "--nature", words[0], "--impact", words[1])
+    rows = front.ask("list")["incidents"]
+    assert [r["ref"] for r in rows if r["ref"].startswith("q-")] == ["q-new", "q-wide", "q-small"]
+    open_rows = [r for r in rows if r["phase"] != "resolved"]
+    assert rows[: len(open_rows)] == open_rows
+    assert [r["severity"] for r in open_rows] == sorted(r["severity"] for r in open_rows)
+    assert {"nature": "outage", "impact": "organisation"}.items() <= next(
+        r for r in rows if r["ref"] == "q-wide"
+    ).items()
+
+
+@pytest.mark.requirement("R002.33")
+def test_the_key_of_our_own_ticket_reaches_no_customer_whatever_the_desk_lists(front: Front) -> None:
+    """The project of `[jira]` is internal although `[internal] jira_projects` does not name it."""
+    desk = front.night.folder / "desk" / "desk.toml"
+    text = desk.read_text(encoding="utf-8")
+    desk.write_text(re.sub(r"jira_projects = .*", "jira_projects = []", text), encoding="utf-8")
+    filed = declared(front, "inc-key")["delivered"]["ticket/jira/inc-key@incident"]  # type: ignore[index]
+    front.ask("update", "inc-key", "--by", ENGINEER, "--set", f"symptoms=nothing is sent, see {filed}")
+    ran = front.run("incident", "announce", "inc-key", "investigating", "--by", SPEAKER)
+    desk.write_text(text, encoding="utf-8")
+    assert ran.code == 1 and f'"{filed}" is internal' in ran.err
+
+
+@pytest.mark.requirement("R002.30", "R003.3")
+def test_an_approval_that_does_not_name_the_words_approves_nothing(front: Front) -> None:
+    """Neither an empty digest nor a few of its letters."""
+    declared(front, "inc-words")
+    words = front.ask("announce", "inc-words", "investigating", "--by", SPEAKER)["digest"]
+    analysis = front.ask("rca", "inc-words", "--by", ENGINEER)["digest"]
+    for letters in (0, 5):
+        front.ask("approve", "inc-words", words[:letters], "--by", ENGINEER, code=1)
+        front.ask("approve-rca", "inc-words", analysis[:letters], "--by", ENGINEER, code=1)
+    steps = {e["what"] for e in front.ask("show", "inc-words")["timeline"]}
+    assert not steps & {"announcement_approved", "rca_approved"}
+    front.ask("approve", "inc-words", words[:6], "--by", ENGINEER, code=0)
+    front.ask("approve-rca", "inc-words", analysis[:6], "--by", ENGINEER, code=0)
+
+
+@pytest.mark.parametrize("wrong", [("--scope", "half"), ("--kind", "odd"), ("--severity", "P0")])
+def test_a_word_that_a_declaration_does_not_know_is_refused_with_the_choices(
+    front: Front, wrong: tuple[str, str]
+) -> None:
+    ran = front.run("incident", "declare", "x", "--by", ENGINEER, "--ref", "inc-wrong", *wrong)
+    assert ran.code == 2 and "Choose one of" in ran.err
+    assert front.run("incident", "show", "inc-wrong").code == 2
+
+
 def test_nothing_was_done_twice(front: Front) -> None:
     assert front.complaints() == []

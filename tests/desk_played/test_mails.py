@@ -57,6 +57,44 @@ def test_an_answer_to_the_p1_address_pages_and_has_its_own_ticket_although_it_an
     assert front.complaints() == []
 
 
+@pytest.mark.requirement("R003.14")
+def test_a_p1_mail_pages_although_a_slower_incident_is_open(front: Front) -> None:
+    slow = ("--by", SPEAKER, "--severity", "P2", "--customer", "harbor", "--ref", "inc-slow")
+    front.ask("declare", "Pages load slowly", *slow)
+    front.mail("down", "ops@opera.example", "We are down", FULL, to=front.p1_address("opera"))
+    front.ask("tick")
+    assert {i["severity"] for i in front.ask("list")["incidents"]} == {"P1", "P2"}
+    (page,) = front.events("pagerduty", "page")
+    assert page["title"] == "P1: We are down"
+    assert front.ask("show", "inc-slow")["reports"] == []
+
+
+@pytest.mark.requirement("R003.8", "R002.3")
+def test_a_wish_for_the_board_and_an_absence_notice_are_no_reports_of_an_incident(front: Front) -> None:
+    """They open none together with a third mail, join none that is open, and wait to be classified."""
+    for name in ("opera", "quay"):
+        front.mail(f"board-{name}", f"ann@{name}.example", "Access to our ClickUp board", "Please.")
+    front.mail("away", "bo@harbor.example", "Out of office", "I am away.", **{"Auto-Submitted": "auto-replied"})
+    front.ask("tick")
+    assert front.ask("list")["incidents"] == []
+    front.ask("declare", "Nothing is sent", "--by", SPEAKER, "--severity", "P1", "--ref", "inc-open")
+    front.mail("late", "cy@harbor.example", "Access to our support board", "Please.")
+    front.ask("tick")
+    assert front.ask("show", "inc-open")["reports"] == []
+    waiting = [(row["subject"], row["mailbox"]) for row in front.ask("requests")["requests"]]
+    board = [("Access to our ClickUp board", "success")] * 2
+    assert sorted(waiting) == [*board, ("Access to our support board", "success"), ("Out of office", "help")]
+
+
+@pytest.mark.requirement("R002.6")
+def test_the_record_of_a_small_fault_takes_in_no_other_customers_mail(front: Front) -> None:
+    front.ask("declare", "A button is grey", "--by", SPEAKER, "--severity", "P3", "--ref", "inc-small")
+    front.mail("ask", "ann@opera.example", "How do I export?", FULL)
+    front.ask("tick")
+    assert front.ask("show", "inc-small")["reports"] == []
+    assert len(front.ask("requests")["requests"]) == 1
+
+
 @pytest.mark.requirement("R002.16", "R003.30")
 def test_what_a_customer_answers_is_read_on_the_customers_ticket_once_without_the_secret_address(front: Front) -> None:
     secret = front.p1_address()

@@ -115,6 +115,21 @@ def test_the_chain_goes_on_until_the_page_is_taken_at_the_pager(played: Played) 
     assert [row["action"] for row in played.front.events("pagerduty", "event")] == ["trigger", "resolve"]
 
 
+@pytest.mark.requirement("R002.36")
+def test_the_timeline_names_every_post_link_and_approval(played: Played) -> None:
+    """At the terminal as in the document: what was posted or linked with its id, and which words were approved."""
+    shown = played.front.ask("show", played.ref)
+    lines = played.front.run("incident", "show", played.ref, "--timeline").out.splitlines()
+    assert len(lines) == len(shown["timeline"])
+    for name, ref in shown["delivered"].items():
+        said = f"{name} · {ref}" if ref else name
+        done = [e["about"] for e in shown["timeline"] if e["what"] == "effect_done" and e["about"].startswith(said)]
+        assert done and any(line.endswith(f"effect done  {done[0]}") for line in lines), said
+    prepared = [e["about"].split(" · ") for e in shown["timeline"] if e["what"] == "announcement_prepared"]
+    approved = [e["about"] for e in shown["timeline"] if e["what"] == "announcement_approved"]
+    assert {*approved} <= {f"{phase} · {digest}" for phase, digest, _title in prepared}
+
+
 @pytest.mark.requirement("R003.6", "R003.7", "R003.12")
 def test_boards_are_for_clients_that_have_gone_live_once_it_is_no_p1(played: Played) -> None:
     """Harbor and City Opera have one task each, The Quay has none; they show the last state."""
