@@ -110,6 +110,7 @@ class Runner:
     tripped: str = ""
     unknowns_in_a_row: dict[str, int] = field(default_factory=dict)
     stopping: Callable[[], bool] = field(default=lambda: False)
+    _doubted: set[str] = field(default_factory=set)
     _began: tuple[datetime, float] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -269,6 +270,7 @@ class Runner:
             return await self.ledger.confirm(
                 row.key, look.digest or digest_of(look.note), look.note, look.ref or row.result_ref
             )
+        self._doubted.add(row.key)
         return await self.ledger.doubt(row.key, f"The remote said yes, but reading back does not show it: {look.note}")
 
     async def _until_seen(self, effect: Effect) -> Look:
@@ -286,6 +288,8 @@ class Runner:
         for n in range(3):
             look = await self._look(effect)
             if look.kind == SEEN:
+                if self._in_vain(effect):
+                    await self._hold(effect, f"{row.note}; at the remote: {look.note}.", unknown=True)
                 return await self.ledger.adopt(row.key, look.ref, look.note, look.digest)
             if n < 2:
                 self.tell("settling", {"request": effect.request, "slot": effect.spec.slot_key, "look": n + 1})
@@ -298,6 +302,13 @@ class Runner:
         seen = "is not to be seen" if look.kind == ABSENT else "cannot be seen"
         why = row.note or "The reply was lost"
         return await self._hold(effect, f"{why}; the effect {seen} at the remote: {look.note}.", unknown=True)
+
+    def _in_vain(self, effect: Effect) -> bool:
+        """Whether this run has waited for the proof already and it did not come, although the effect is to be seen.
+
+        A copy that is armed and does not leave would else be waited for again and again. What harms nobody may be.
+        """
+        return effect.confirm is not None and effect.spec.harm >= Harm.H2 and effect.spec.key in self._doubted
 
     async def _settle_rejected(self, effect: Effect, row: ActionRow) -> ActionRow | None:
         look = await self._look(effect)

@@ -64,7 +64,9 @@ class Armed:
                 raise await self._stopped_halfway(original, copy)
             text = f"Copy {copy_ref} was stopped before it left ({STATUS_WORDS[copy.status]}). Is it still wanted?"
             raise await self._taken_back(original, copy_ref, text)
-        return Look(CANNOT_TELL, note=f"copy {copy_ref} was armed but has not left: status {copy.status}")
+        word = STATUS_WORDS.get(copy.status, f"status {copy.status}")
+        live = "; it may still leave until somebody stops it" if copy.status in LIVE else ""
+        return Look(CANNOT_TELL, note=f"copy {copy_ref} was armed and is {word}, with nothing sent{live}")
 
     def _why_disarm(self, original: Campaign) -> str:
         if original.send_amt > 0:

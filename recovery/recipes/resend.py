@@ -107,6 +107,8 @@ class _Resend:
         spec = c.spec(ActionKind.STOP, Harm.H0, self.ref)
         if original.status in AT_REST and not (original.status in STOPPED_STATUSES and await c.left_open(spec)):
             return
+        if original.status == "0":
+            raise held("The original is a draft now, so somebody took it back after the plan. Is it still wanted?")
         if original.status not in LIVE | STOPPED_STATUSES:
             raise held(f"The original has status {original.status}, which this product does not know.")
         c.say("stopping the original")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from recovery.model import ItemOutcome, Question
-from recovery.operate import watch_round
+from recovery.operate import audit_window, plan_from, watch_round
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
-from tests.recovery.stage import Night, items, night, only, stage
+from tests.recovery.stage import PEOPLE, Night, approve, items, night, only, stage
 
 
 def gala(story: Any, account: Any) -> None:
@@ -149,3 +149,29 @@ async def test_a_scheduled_run_that_comes_after_our_run_now_is_told(tmp_path: Pa
         async with n.open() as systems:
             seen = await watch_round(systems)
         assert len(seen.sightings) == 1 and "went on by itself" in seen.sightings[0].text
+
+
+async def test_an_armed_copy_that_does_not_leave_in_its_time_is_asked_about_once(tmp_path: Path) -> None:
+    """The platform that was ill once may be ill again; waiting for it without an end would keep everything behind it."""
+    async with night(tmp_path, stage(gala), waits={"departure_seconds": 1}) as n:
+        when_armed(n, lambda: setattr(n.estate.account("harbor").pro2.campaigns[102], "stuck", True))
+        async with asyncio.timeout(20):
+            row = only(await n.recover())
+        assert row.outcome is ItemOutcome.HELD and row.question is not None
+        assert "copy 102 was armed and is scheduled, with nothing sent; it may still leave" in row.reason
+        assert {"wait", "drop", "it happened"} <= set(row.question.choices)
+
+
+async def test_an_original_that_somebody_made_a_draft_again_is_asked_about_in_words_that_are_true(
+    tmp_path: Path,
+) -> None:
+    """A scheduled campaign that a person edits is a draft again; that status is known, and nothing is stopped."""
+    async with night(tmp_path, stage(gala)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        for person in PEOPLE:
+            await approve(systems, plan, person)
+        n.estate.account("harbor").pro2.campaigns[101].status = 0
+        row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD and "The original is a draft now" in row.reason
+        assert n.writes() == []
