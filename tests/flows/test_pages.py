@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prefect import State
+from prefect.states import Failed
 
+from flows.pages import said, show
 from flows.record import OUTCOMES
+from recovery.errors import RefusedError, UsageError
 from recovery.served.pages import FINAL_STATES, Happening, Page, Tally, balance_text
 
 from .conftest import REPOSITORY
@@ -22,6 +27,33 @@ def told(*happenings: tuple[str, dict[str, object]], total: int) -> Tally:
     for what, facts in happenings:
         tally(what, facts)
     return tally
+
+
+async def failing(error: Exception) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("end", [show, said])
+async def test_an_error_of_ours_ends_a_run_with_its_sentence_and_what_to_do(end: Any) -> None:
+    """As a state: an exception would be logged with its trace, and its hint would be lost."""
+    refused = await end(failing(RefusedError("the plan is empty", "make a new one")))
+    assert (refused.type.value, refused.message) == ("FAILED", "The plan is empty. Make a new one.")
+    usage = await end(failing(UsageError("Which outage?")))
+    assert usage.message == "Which outage?"
+
+
+async def test_a_task_that_was_refused_ends_its_run_with_the_same_sentence() -> None:
+    async def refused_task() -> State[Any]:
+        return Failed(message="There is no plan.")
+
+    ended = await show(refused_task())
+    assert (ended.type.value, ended.message) == ("FAILED", "There is no plan.")
+
+
+async def test_what_is_no_error_of_ours_leaves_a_run_as_the_exception_it_is() -> None:
+    """A fault of the program needs its trace."""
+    with pytest.raises(ZeroDivisionError):
+        await said(failing(ZeroDivisionError()))
 
 
 def test_the_same_news_has_the_same_id_and_other_news_another() -> None:

@@ -180,6 +180,16 @@ def test_an_approval_that_does_not_acknowledge_the_caveat_is_refused(server: Ser
     assert "caveats that were not acknowledged" in ended["state"]["message"]
 
 
+def test_a_run_that_is_refused_ends_with_a_sentence_and_what_to_do_and_logs_no_trace(
+    server: Server, refused: str
+) -> None:
+    """Nothing is broken, so whoever reads the run or its log needs the next step and no program lines."""
+    said = "The plan has caveats that were not acknowledged. Read them, then approve with the caveat."
+    assert server.api.finished(refused)["state"]["message"] == said
+    logged = wait_until("the log's end", 30, lambda: [t for t in server.api.logs(refused) if said in t])
+    assert not [text for text in server.api.logs(refused) if "Traceback" in text], logged
+
+
 @pytest.mark.requirement("R001.13", "R001.34")
 def test_who_approved_cannot_start_alone_and_the_held_item_is_announced_once(
     server: Server, estate: Estate, held: dict[str, Any], notices: Notices
