@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -25,6 +26,7 @@ from recovery.errors import AllclearError
 from recovery.served.pages import Page, Step, Tally
 
 BETWEEN_UPDATES_SECONDS = 1.0
+BETWEEN_LOGS_SECONDS = 10.0
 PATIENCE_SECONDS = 20.0
 
 
@@ -89,26 +91,33 @@ def _sentence(text: str) -> str:
 
 @asynccontextmanager
 async def progress(tally: Tally, key: str) -> AsyncIterator[None]:
-    """A progress artifact that follows the tally, at most once a second, until the block ends."""
+    """A progress artifact that follows the tally, at most once a second, until the block ends; the log now and then."""
     watching = asyncio.create_task(_follow(tally, key))
     try:
         yield
     finally:
+        tally.end()
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
 
 
 async def _follow(tally: Tally, key: str) -> None:
+    log = get_run_logger()
     made = await publish(acreate_progress_artifact(tally.percent, key=key, description=tally.line))
     shown = tally.line
+    logged = time.monotonic()
     try:
         while made:
             await asyncio.sleep(BETWEEN_UPDATES_SECONDS)
             if tally.line != shown:
                 shown = tally.line
                 await publish(aupdate_progress_artifact(made, tally.percent, description=shown))
+                if time.monotonic() - logged >= BETWEEN_LOGS_SECONDS:
+                    logged = time.monotonic()
+                    log.info(shown)
     finally:
+        log.info(tally.line)
         if made and tally.line != shown:
             await publish(aupdate_progress_artifact(made, tally.percent, description=tally.line))
 

@@ -79,6 +79,10 @@ class Page:
             raise ValueError(f"{self.state!r} is no final state of ours")
 
 
+_PROOF = "reading everything again"
+_NOW = {"bake": "waiting before the next wave", "proof": _PROOF}
+
+
 @dataclass(slots=True)
 class Tally:
     """Counts what the engine tells; the engine calls it, a flow shows it now and then."""
@@ -86,15 +90,23 @@ class Tally:
     total: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     now: str = ""
+    alarm: bool = False
 
     def __call__(self, what: str, facts: Mapping[str, object]) -> None:
         """Takes one telling of the engine."""
         if what == "item":
             self.outcomes[str(facts["outcome"])] += 1
-        elif what == "audit-done":
+            self.now = ""
+        elif what == "audit-done" and self.now != _PROOF:  # the accounts read again are no items
             self.outcomes["read"] += 1
-        elif what in ("bake", "proof", "alarm"):
-            self.now = {"bake": "waiting before the next wave", "proof": "reading everything again"}.get(what, "ALARM")
+        elif what in _NOW:
+            self.now = _NOW[what]
+        elif what == "alarm":
+            self.alarm = True
+
+    def end(self) -> None:
+        """Nothing is going on any more."""
+        self.now = ""
 
     @property
     def percent(self) -> float:
@@ -106,7 +118,8 @@ class Tally:
     def line(self) -> str:
         """One line for people; our own words and numbers only."""
         counts = ", ".join(f"{n} {what}" for what, n in sorted(self.outcomes.items()))
-        return "; ".join(p for p in (f"{sum(self.outcomes.values())} of {self.total}", counts, self.now) if p)
+        parts = (f"{sum(self.outcomes.values())} of {self.total}", counts, self.now, "ALARM" if self.alarm else "")
+        return "; ".join(p for p in parts if p)
 
 
 def audit_page(view: Mapping[str, Any], text: str, window: OutageWindow, severity: str, note: str = "") -> Page:

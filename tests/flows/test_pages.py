@@ -77,6 +77,25 @@ def test_the_tally_counts_outcomes_and_never_repeats_what_a_remote_said() -> Non
     assert (tally.percent, tally.line) == (50.0, "2 of 4; 1 confirmed, 1 held; ALARM")
 
 
+def test_a_tally_of_items_does_not_count_the_accounts_that_are_read_again_at_the_end() -> None:
+    """It said "67 of 58" of a recovery of nine accounts."""
+    tally = told(("item", {"outcome": "confirmed"}), ("bake", {}), ("item", {"outcome": "held"}), total=2)
+    assert tally.line == "2 of 2; 1 confirmed, 1 held"
+    tally("proof", {})
+    for _ in range(9):
+        tally("audit-done", {"account": "harbor"})
+    assert tally.line == "2 of 2; 1 confirmed, 1 held; reading everything again"
+    tally.end()
+    assert tally.line == "2 of 2; 1 confirmed, 1 held"
+
+
+def test_an_alarm_stays_in_the_tally_until_its_end() -> None:
+    tally = told(("alarm", {"text": "a double"}), ("proof", {}), total=1)
+    assert tally.line == "0 of 1; reading everything again; ALARM"
+    tally.end()
+    assert tally.line == "0 of 1; ALARM"
+
+
 @settings(max_examples=50)
 @given(st.integers(0, 30), st.lists(st.sampled_from(["confirmed", "held", "skipped"]), max_size=60))
 def test_progress_stays_between_nothing_and_the_whole(total: int, outcomes: Iterable[str]) -> None:
