@@ -38,7 +38,7 @@ async def show(made: Awaitable[Page | State[Any]]) -> State[Any]:
         return refused(error)
     if isinstance(page, State):  # a task's, of which only the message is of use here
         return Failed(message=page.message)
-    await publish(acreate_table_artifact(page.rows, key=f"{page.key}-items", description=page.title))
+    await publish(acreate_table_artifact(page.table, key=f"{page.key}-items", description=page.title))
     text = await _with_steps(page)
     await publish(acreate_markdown_artifact(text, key=f"{page.key}-report", description=page.title))
     if page.balance:

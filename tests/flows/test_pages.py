@@ -15,7 +15,7 @@ from prefect.states import Failed
 from flows.pages import said, show
 from flows.record import OUTCOMES
 from recovery.errors import RefusedError, UsageError
-from recovery.served.pages import FINAL_STATES, Happening, Page, Tally, balance_text
+from recovery.served.pages import FINAL_STATES, MOST_ROWS, Happening, Page, Tally, balance_text
 
 from .conftest import REPOSITORY
 
@@ -112,6 +112,13 @@ def test_the_balance_says_whether_it_adds_up(adds_up: bool, said: str) -> None:
     text = balance_text({**BALANCE, "adds_up": adds_up})
     assert "| done before | 1 |" in text
     assert text.endswith(said)
+
+
+def test_a_table_too_large_for_the_pages_says_how_many_rows_it_leaves_out() -> None:
+    rows = [{"account": "harbor", "key": f"k{n}"} for n in range(MOST_ROWS + 7)]
+    table = Page("plan", "title", "Held", 3, rows, "text").table
+    assert (len(table), table[-1]) == (MOST_ROWS + 1, {"account": "and 7 more, left out here"})
+    assert Page("plan", "title", "Held", 3, rows[:MOST_ROWS], "text").table == rows[:MOST_ROWS]
 
 
 def test_the_automation_for_abandoned_runs_knows_every_final_state_of_ours() -> None:

@@ -119,7 +119,9 @@ def held(
         approval = pages.submit("approve")
     approved = server.api.finished(approval)
     assert approved["state_type"] == "COMPLETED", approved["state"]
-    assert approved["state"]["message"] == f"Dana Reyes approves plan {digest} (1200 recipients)"
+    said, following = approved["state"]["message"].split(". ")
+    assert said == f"Dana Reyes approves plan {digest} (1200 recipients)"
+    assert following == "The plan is approved; somebody other than Dana Reyes starts it."
     if pages is None:
         how = {"plan": digest, "dry_run": False, "started_by": "Dana Reyes"}
         return server.api.run("recover/recover", outage={}, how=how)
