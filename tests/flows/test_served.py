@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from recovery.audit import AccountAudit
 from recovery.errors import RefusedError, UsageError
@@ -86,6 +87,23 @@ async def test_an_approver_may_let_the_first_wave_go_alone_and_types_its_recipie
         done = await run(n, page)
         assert [r["outcome"] for r in done.rows] == ["confirmed", "held", "held"]
         assert n.sent() == 350
+
+
+async def test_an_account_that_is_named_twice_in_the_form_is_planned_once(tmp_path: Path) -> None:
+    """*Add item* in the form makes it easy, and the approver would read twice the recipients."""
+    async with night(tmp_path, stage(one)) as n:
+        form = window(n).model_copy(update={"accounts": ["harbor", "harbor"]})
+        async with reading(form) as work:
+            page = await work.plan([await work.account(a) for a in work.accounts], None)
+        assert [r["recipients"] for r in page.rows] == [350]
+
+
+def test_the_forms_refuse_what_is_no_length_of_time_and_no_name() -> None:
+    """The server checks them by the same schema, so a form says so before any run starts."""
+    with pytest.raises(ValidationError):
+        WindowForm(last_hours=1e9)
+    with pytest.raises(ValidationError):
+        RecoverForm(started_by="x" * 201)
 
 
 @pytest.mark.parametrize("part", [{"waves": 0}, {"waves": 1, "items": ["101"]}])
