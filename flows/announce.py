@@ -18,4 +18,4 @@ async def announce(step: AnnounceForm) -> State[Any]:
     Args:
         step: The incident, the step, your name, and what the step needs.
     """
-    return await show(await serve_announcement(step))
+    return await show(serve_announcement(step))

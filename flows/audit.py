@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.pages import progress, show
 from recovery.served.forms import WindowForm
-from recovery.served.pages import Tally
+from recovery.served.pages import Page, Tally
 from recovery.served.recovery import Read, Reading, reading
 
 
@@ -26,6 +26,13 @@ async def read_accounts(work: Reading) -> list[Read]:
     return await asyncio.gather(*(read_account(name, work.account) for name in work.accounts))
 
 
+async def make_audit(outage: WindowForm) -> Page:
+    """Audits each account in a task of its own."""
+    tally = Tally()
+    async with reading(outage, tally) as work, progress(tally, "audit-progress"):
+        return await work.audit(await read_accounts(work))
+
+
 @flow(name="audit", description="What was due in an outage, and what happened. Reads only.", retries=0)
 async def audit(outage: WindowForm) -> State[Any]:
     """Audits every account of the window; the table shows what was not done.
@@ -33,7 +40,4 @@ async def audit(outage: WindowForm) -> State[Any]:
     Args:
         outage: The outage window and the accounts.
     """
-    tally = Tally()
-    async with reading(outage, tally) as work, progress(tally, "audit-progress"):
-        page = await work.audit(await read_accounts(work))
-    return await show(page)
+    return await show(make_audit(outage))

@@ -18,7 +18,7 @@ async def case(complaint: CaseForm) -> State[Any]:
     Args:
         complaint: Account, template, campaign or journey, and your name.
     """
-    return await show(await serve_case(complaint))
+    return await show(serve_case(complaint))
 
 
 @flow(name="case-step", description="Take one step of a case: attest, reply, escalate, resolve.", retries=0)
@@ -28,4 +28,4 @@ async def case_step(step: CaseStepForm) -> State[Any]:
     Args:
         step: The case, the step, your name, and what the step needs.
     """
-    return await show(await serve_step(step))
+    return await show(serve_step(step))

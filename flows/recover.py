@@ -8,7 +8,8 @@ from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.audit import read_accounts
-from flows.pages import progress, said, show
+from flows.pages import progress, refused, said, show
+from recovery.errors import AllclearError
 from recovery.served.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
 from recovery.served.pages import Page, Tally
 from recovery.served.recovery import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
@@ -22,11 +23,14 @@ async def make_plan(outage: WindowForm, how: RecoverForm) -> Page:
 
 
 @task(name="run the plan", task_run_name="run the plan", retries=0, cache_policy=NO_CACHE, persist_result=False)
-async def run_plan(outage: WindowForm, how: RecoverForm) -> Page:
+async def run_plan(outage: WindowForm, how: RecoverForm) -> Page | State[Any]:
     """Acts at most once, proves it, files the ticket. Never retried here: the ledger settles what is open."""
     tally = Tally()
     async with progress(tally, "recovery-progress"):
-        return await run_recorded_plan(outage, how, tally)
+        try:
+            return await run_recorded_plan(outage, how, tally)
+        except AllclearError as error:
+            return refused(error)
 
 
 @flow(name="recover", description="Plan a recovery, or run an approved plan by its digest.", retries=0)
@@ -37,7 +41,7 @@ async def recover(outage: WindowForm, how: RecoverForm) -> State[Any]:
         outage: The outage window and the accounts; not needed with a plan digest.
         how: Which plan, who starts it, and whether it is a dry run.
     """
-    return await show(await (run_plan(outage, how) if how.plan and not how.dry_run else make_plan(outage, how)))
+    return await show(run_plan(outage, how) if how.plan and not how.dry_run else make_plan(outage, how))
 
 
 @flow(name="approve", description="Approve a recorded plan by its digest.", retries=0)
@@ -47,7 +51,7 @@ async def approve(approval: ApprovalForm) -> State[Any]:
     Args:
         approval: The plan, your name, and the number of recipients.
     """
-    return said(await approve_plan(approval))
+    return await said(approve_plan(approval))
 
 
 @flow(name="reject", description="Reject a recorded plan by its digest.", retries=0)
@@ -57,7 +61,7 @@ async def reject(rejection: RejectionForm) -> State[Any]:
     Args:
         rejection: The plan, your name and the reason.
     """
-    return said(await reject_plan(rejection))
+    return await said(reject_plan(rejection))
 
 
 @flow(name="answer", description="Answer a held item.", retries=0)
@@ -67,4 +71,4 @@ async def answer(given: AnswerForm) -> State[Any]:
     Args:
         given: The item, the answer, your name and the reason.
     """
-    return said(await answer_held(given))
+    return await said(answer_held(given))

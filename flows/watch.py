@@ -18,4 +18,4 @@ async def watch(what: RoundForm) -> State[Any]:
     Args:
         what: Which parts of the round to make; both unless told otherwise.
     """
-    return await show(await serve_round(what))
+    return await show(serve_round(what))

@@ -24,10 +24,11 @@ def recover_line(digest: str, by: str = STARTER) -> str:
     return f'allclear recover --plan {digest[:SHORT]} --by "{by}"'
 
 
-def not_alone(plan: Plan, approvals: Sequence[Approval], policy: Policy) -> str:
-    """The one approver who may not start the run as well, or ""."""
+def not_alone(plan: Plan, approvals: Sequence[Approval], agreed: Consent, policy: Policy) -> str:
+    """The one approver who may not start the run of what is approved as well, or ""."""
     names = {person(approver(a.by)): approver(a.by) for a in approvals}
-    return next(iter(names.values())) if len(names) == 1 and others_needed(acting(plan), policy) else ""
+    approved = [i for i in acting(plan) if i.slot.key in agreed.items]
+    return next(iter(names.values())) if len(names) == 1 and others_needed(approved, policy) else ""
 
 
 def next_for(plan: Plan, approvals: Sequence[Approval], agreed: Consent, policy: Policy) -> tuple[str, str]:
@@ -35,7 +36,7 @@ def next_for(plan: Plan, approvals: Sequence[Approval], agreed: Consent, policy:
     if not acting(plan):
         return "It changes nothing and needs no approval:", recover_line(plan.digest)
     if agreed.items:
-        alone = not_alone(plan, approvals, policy)
+        alone = not_alone(plan, approvals, agreed, policy)
         who = f"somebody other than {alone} starts it:" if alone else "it can be started:"
         return f"The plan is approved; {who}", recover_line(plan.digest)
     if approvals:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from recovery.errors import UsageError
 from recovery.model import OutageWindow
 
+LONGEST_NAME = 200
 _SPAN = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|min|h|d)$")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 _WORDS = re.compile(r"^(today|yesterday)\s+(\d{1,2}):(\d{2})(?::(\d{2}))?\s+(\S+)$", re.IGNORECASE)
@@ -105,12 +106,11 @@ def make_window(
     incident: str = "",
 ) -> OutageWindow:
     """A window that makes sense, or UsageError with one sentence that says why not (R001.1)."""
+    started_at, ended_at = (_in_utc(moment, moment.isoformat()) for moment in (started_at, ended_at))
     if ended_at <= started_at:
-        raise UsageError("The outage window ends before it starts.", "Exchange --start and --end.")
+        raise UsageError("The outage window ends before it starts.", "Exchange start and end.")
     if ended_at > now + timedelta(seconds=1):
-        raise UsageError(
-            "The outage window ends in the future.", "Run this after the outage, or give an earlier --end."
-        )
+        raise UsageError("The outage window ends in the future.", "Run this after the outage, or give an earlier end.")
     if ended_at - started_at > timedelta(hours=most_hours):
         raise UsageError(
             f"The outage window is longer than policy allows ({most_hours:g} hours).",
@@ -119,4 +119,10 @@ def make_window(
     strangers = [a for a in accounts if a not in known]
     if strangers:
         raise UsageError(f"There is no account {strangers[0]!r}.", f"Known accounts: {', '.join(known)}.")
-    return OutageWindow(started_at, ended_at, tuple(accounts) or tuple(known), incident=incident)
+    if len(incident) > LONGEST_NAME or not incident.isprintable():
+        raise UsageError(
+            f"The name of an incident is one line of at most {LONGEST_NAME} letters.", "Leave it empty, or shorten it."
+        )
+    # An account named twice would be read twice, and a plan would count all of it twice.
+    named = tuple(dict.fromkeys(accounts))
+    return OutageWindow(started_at, ended_at, named or tuple(known), incident=incident)

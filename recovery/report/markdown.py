@@ -36,6 +36,7 @@ from recovery.report.words import (
 
 ITEMS_LISTED = 50
 ACCOUNTS_LISTED = 100
+QUESTIONS_LISTED = 20
 _SIGNS = {"good": "✅", "wait": "⏸️", "bad": "❌"}
 _PROSE_SPECIAL = re.compile(r"[#$&*<>@\[\\\]^_`{|}~]|(?<=\d)[.)](?=\s|$)|^[.)]")
 _LIST_START = re.compile(r"[-+=]")
@@ -128,7 +129,12 @@ def _sums(report: RunReport, items: Sequence[ItemReport]) -> str:
 def _bullets(title: str, lines: Sequence[str]) -> list[str]:
     if not lines:
         return []
-    return [f"## {title}", "\n".join(f"- {prose(line)}" for line in lines[:ITEMS_LISTED])]
+    listed = [f"- {prose(line)}" for line in lines[:ITEMS_LISTED]]
+    return [f"## {title}", "\n".join(listed), *_left_out(len(lines) - len(listed))]
+
+
+def _left_out(more: int) -> list[str]:
+    return [f"{more:,} more stand in the HTML report."] if more > 0 else []
 
 
 def _item_rows(items: Sequence[ItemReport]) -> str:
@@ -141,18 +147,18 @@ def _item_rows(items: Sequence[ItemReport]) -> str:
         )
         for item in items[:ITEMS_LISTED]
     ]
-    text = table(("Account", "What", "Name", "Due"), rows)
-    more = len(items) - len(rows)
-    return text + (f"\n\n{more:,} more stand in the HTML report." if more else "")
+    return "\n\n".join([table(("Account", "What", "Name", "Due"), rows), *_left_out(len(items) - len(rows))])
 
 
 def _held(items: Sequence[ItemReport]) -> list[str]:
-    parts = []
-    for group in held_groups(items)[:20]:
+    parts: list[str] = []
+    groups = held_groups(items)
+    for group in groups[:QUESTIONS_LISTED]:
         parts.append(f"### {counted(len(group.items), 'item')}: {prose(group.title)}")
         if group.recommended:
             parts.append(f"**Recommended answer:** {prose(group.recommended)}")
         parts.append(_item_rows(group.items))
+    parts += _left_out(sum(len(group.items) for group in groups[QUESTIONS_LISTED:]))
     return ["## Held: a person must decide", *parts] if parts else []
 
 
@@ -169,8 +175,10 @@ def _done(report: RunReport, items: Sequence[ItemReport]) -> list[str]:
 
 
 def _skipped(items: Sequence[ItemReport]) -> list[str]:
-    rows = [(f"{len(group.items):,}", prose(group.title)) for group in skipped_groups(items)]
-    return ["## Skipped", table(("Items", "Reason"), rows[:ITEMS_LISTED])] if rows else []
+    groups = skipped_groups(items)
+    rows = [(f"{len(group.items):,}", prose(group.title)) for group in groups[:ITEMS_LISTED]]
+    more = _left_out(sum(len(group.items) for group in groups[ITEMS_LISTED:]))
+    return ["## Skipped", table(("Items", "Reason"), rows), *more] if rows else []
 
 
 def _missed(report: RunReport, items: Sequence[ItemReport]) -> list[str]:

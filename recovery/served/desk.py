@@ -26,9 +26,6 @@ from recovery.views import watch_view
 from recovery.watch import Round
 from recovery.wiring import open_systems, silent
 
-MOST_ROWS = 5000
-
-
 # ---- a round of watching -------------------------------------------------------------------------------------------
 
 
@@ -88,7 +85,7 @@ def round_page(desk: DeskRound | None, seen: Round | None, alarms: set[str], fai
         title,
         state,
         exit_code,
-        rows[:MOST_ROWS] or [{"result": "nothing was due"}],
+        rows or [{"result": "nothing was due"}],
         "\n\n".join(text),
         happenings=(*told, *_moved(seen, alarms)),
     )
@@ -199,7 +196,7 @@ def announcement_page(office: IncidentOffice, incident: Incident) -> Page:
         [(code(r["what"]), r["state"], code(r["about"], 600)) for r in found],
     )
     exit_code = EXIT_HELD if waiting else EXIT_ALL_CLEAR
-    return Page("announcement", title, "Held" if waiting else "All clear", exit_code, found[:MOST_ROWS], text)
+    return Page("announcement", title, "Held" if waiting else "All clear", exit_code, found, text)
 
 
 def _standing(incident: Incident, waiting: Sequence[str]) -> Rows:

@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recovery.served.forms import Line
+
 Step = Literal["show", "eta", "prepare", "update", "approve", "confirm"]
 
 
@@ -33,7 +35,7 @@ class RoundForm(_Form):
 class AnnounceForm(_Form):
     """One step of an announcement. Nothing goes out before a named person approves exactly the prepared words."""
 
-    incident: str = Field(
+    incident: Line = Field(
         ..., min_length=1, title="Incident", description="Its name, as `allclear incident list` shows it."
     )
     step: Step = Field(
@@ -41,11 +43,11 @@ class AnnounceForm(_Form):
         title="Step",
         description="eta and confirm record what a person says; prepare and update fill the words; approve sends them.",
     )
-    by: str = Field("", title="Your name", description="As desk.toml lists it under a role; it is recorded.")
+    by: Line = Field("", title="Your name", description="As desk.toml lists it under a role; it is recorded.")
     phase: Literal["investigating", "identified", "resolved"] = Field(
         "investigating", title="Phase", description="With prepare: what is announced."
     )
-    digest: str = Field("", title="Digest", description="With approve: six letters or more, as prepare showed it.")
+    digest: Line = Field("", title="Digest", description="With approve: six letters or more, as prepare showed it.")
     text: str = Field(
         "",
         title="Text",

@@ -8,9 +8,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+LONGEST_LAST_HOURS = 366 * 24
+"""More than any policy allows a window; what lies far beyond is no date any more."""
+
+Line = Annotated[str, Field(max_length=200)]
+"""A name, a key or a digest: what stands in titles, tables and lists of runs."""
 
 
 class _Form(BaseModel):
@@ -27,6 +33,7 @@ class WindowForm(_Form):
     last_hours: float | None = Field(
         None,
         gt=0,
+        le=LONGEST_LAST_HOURS,
         title="Or the last hours",
         description="Used when start and end are empty. The hourly audit looks back two hours.",
     )
@@ -39,7 +46,7 @@ class WindowForm(_Form):
     accounts: list[str] = Field(
         [], title="Accounts", description="Their names in the configuration. Empty: every account."
     )
-    incident: str = Field("", title="Incident", description="Its name. Empty: made from start and end.")
+    incident: Line = Field("", title="Incident", description="Its name. Empty: made from start and end.")
     severity: Literal["P1", "P2", "P3", "service_request"] = Field(
         "P2", title="Severity", description="Goes into the announcement that an incident is open."
     )
@@ -53,12 +60,12 @@ class WindowForm(_Form):
 class RecoverForm(_Form):
     """A recovery: of a recorded plan, by its digest."""
 
-    plan: str = Field(
+    plan: Line = Field(
         "",
         title="Plan digest",
         description="The approved plan to run: six letters or more of its digest. Empty: a plan is made, nothing else.",
     )
-    started_by: str = Field(
+    started_by: Line = Field(
         "", title="Your name", description="Recorded as the one who starts the run; some plans need another approver."
     )
     most_items: int | None = Field(
@@ -72,13 +79,13 @@ class RecoverForm(_Form):
 class ApprovalForm(_Form):
     """An approval: bound to the digest, with the number of recipients as the approver read it."""
 
-    plan: str = Field(
+    plan: Line = Field(
         ...,
         min_length=6,
         title="Plan digest",
         description="As the title of the plan's page names it; six letters or more.",
     )
-    approved_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the approval.")
+    approved_by: Line = Field(..., min_length=1, title="Your name", description="Recorded with the approval.")
     recipients: int = Field(..., ge=0, title="Recipients", description="Type the number that the plan names.")
     caveat_read: bool = Field(
         False,
@@ -101,13 +108,13 @@ class ApprovalForm(_Form):
 class RejectionForm(_Form):
     """A no: the plan is never run, whoever approves it."""
 
-    plan: str = Field(
+    plan: Line = Field(
         ...,
         min_length=6,
         title="Plan digest",
         description="As the title of the plan's page names it; six letters or more.",
     )
-    rejected_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the rejection.")
+    rejected_by: Line = Field(..., min_length=1, title="Your name", description="Recorded with the rejection.")
     reason: str = Field(..., min_length=1, title="Reason", description="Why; whoever tries to run the plan reads it.")
     config: Path | None = Field(
         None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
@@ -118,13 +125,13 @@ class AnswerForm(_Form):
     """A named person's answer to a held item."""
 
     item: str = Field(..., min_length=1, title="Item", description="Its key, as the table of the recovery shows it.")
-    choice: str = Field(
+    choice: Line = Field(
         ...,
         min_length=1,
         title="Answer",
         description="One of those offered: the link here names them, and `allclear hold`.",
     )
-    answered_by: str = Field(..., min_length=1, title="Your name", description="Recorded with the answer.")
+    answered_by: Line = Field(..., min_length=1, title="Your name", description="Recorded with the answer.")
     reason: str = Field(..., min_length=1, title="Reason", description="Why; recorded with the answer.")
     config: Path | None = Field(
         None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
@@ -137,11 +144,11 @@ class TaskForm(_Form):
     what: Literal["list", "show", "claim", "about_to_click", "done", "not_done", "not_sure", "read"] = Field(
         "list", title="What", description="Click only after about_to_click has said so, and only once."
     )
-    task: str = Field("", title="Task", description="Its key, or the beginning of it.")
-    by: str = Field("", title="Your name", description="It is recorded.")
+    task: Line = Field("", title="Task", description="Its key, or the beginning of it.")
+    by: Line = Field("", title="Your name", description="It is recorded.")
     run: str = Field("", title="Run", description="With done: the run that the Activity Log shows.")
     reason: str = Field("", title="Reason or note", description="It is recorded.")
-    account: str = Field("", title="Account", description="With read: whose dashboard it is.")
+    account: Line = Field("", title="Account", description="With read: whose dashboard it is.")
     reading_form: Literal["toml", "json", "csv"] = Field(
         "toml", title="Form of the reading", description="With read: how the text is written."
     )
@@ -156,7 +163,7 @@ class CaseForm(_Form):
     """A complaint for a playbook: opened (or found) and checked at once; nothing is changed anywhere."""
 
     playbook: str = Field("link-tracking", title="Playbook", description="Its id, as its file is named.")
-    account: str = Field(..., min_length=1, title="Account name", description="The client's account.")
+    account: Line = Field(..., min_length=1, title="Account name", description="The client's account.")
     template_name: str = Field("", title="Template name", description="Exactly as it is written, capitals included.")
     campaign_ref: str = Field("", title="Campaign ID", description="This or the journey's ID.")
     journey_ref: str = Field("", title="Journey ID", description="Used when there is no campaign ID.")
@@ -168,7 +175,7 @@ class CaseForm(_Form):
         "", title="Already checked by the reporter", description="Recorded; everything is checked again all the same."
     )
     more: dict[str, str] = Field({}, title="More fields", description="For other playbooks: their fields by name.")
-    opened_by: str = Field(..., min_length=1, title="Your name", description="Recorded as the one who opens the case.")
+    opened_by: Line = Field(..., min_length=1, title="Your name", description="Recorded as the one who opens the case.")
     config: Path | None = Field(
         None, title="Configuration", description="A file on the worker's machine. Empty: the worker's own."
     )
@@ -177,7 +184,7 @@ class CaseForm(_Form):
 class CaseStepForm(_Form):
     """One step of a case; which fields count depends on the step."""
 
-    case: str = Field(..., min_length=1, title="Case", description="Its reference, or how it begins.")
+    case: Line = Field(..., min_length=1, title="Case", description="Its reference, or how it begins.")
     step: Literal[
         "show",
         "check",
@@ -194,13 +201,13 @@ class CaseStepForm(_Form):
         "send",
         "feedback",
     ] = Field("show", title="Step", description="The case's page names the next ones.")
-    by: str = Field(..., min_length=1, title="Your name", description="It is recorded.")
+    by: Line = Field(..., min_length=1, title="Your name", description="It is recorded.")
     what: str = Field(
         "",
         title="What it is about",
         description="A check (attest), digest (approve_reply), offer (approve_setting), stage, or effect (settle).",
     )
-    choice: str = Field("", title="Answer", description="With attest and settle: one of the answers offered.")
+    choice: Line = Field("", title="Answer", description="With attest and settle: one of the answers offered.")
     text: str = Field("", title="Text", description="Statement, note, reason, message or feedback.")
     client_text: str = Field("", title="What the client is told", description="With resolve.")
     team: str = Field("", title="Team", description="With stage: which team looked.")

@@ -7,10 +7,11 @@ announcements are made of our own words, keys and numbers only, because they end
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from recovery.approvals import lacking
 from recovery.happening import Happening
 from recovery.ledger.rows import ItemRow
 from recovery.model import Harm, ItemOutcome, OutageWindow, Plan, Verdict, digest_of, iso
@@ -62,6 +63,17 @@ class Page:
         if self.state not in FINAL_STATES:
             raise ValueError(f"{self.state!r} is no final state of ours")
 
+    @property
+    def table(self) -> Rows:
+        """The first rows, and how many are left out: a table of everything would be too large for the pages."""
+        more = len(self.rows) - MOST_ROWS
+        left_out = [{next(iter(self.rows[0])): f"and {more:,} more, left out here"}] if more > 0 else []
+        return [*self.rows[:MOST_ROWS], *left_out]
+
+
+_PROOF = "reading everything again"
+_NOW = {"bake": "waiting before the next wave", "proof": _PROOF}
+
 
 @dataclass(slots=True)
 class Tally:
@@ -70,15 +82,23 @@ class Tally:
     total: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     now: str = ""
+    alarm: bool = False
 
     def __call__(self, what: str, facts: Mapping[str, object]) -> None:
         """Takes one telling of the engine."""
         if what == "item":
             self.outcomes[str(facts["outcome"])] += 1
-        elif what == "audit-done":
+            self.now = ""
+        elif what == "audit-done" and self.now != _PROOF:  # the accounts read again are no items
             self.outcomes["read"] += 1
-        elif what in ("bake", "proof", "alarm"):
-            self.now = {"bake": "waiting before the next wave", "proof": "reading everything again"}.get(what, "ALARM")
+        elif what in _NOW:
+            self.now = _NOW[what]
+        elif what == "alarm":
+            self.alarm = True
+
+    def end(self) -> None:
+        """Nothing is going on any more."""
+        self.now = ""
 
     @property
     def percent(self) -> float:
@@ -90,7 +110,8 @@ class Tally:
     def line(self) -> str:
         """One line for people; our own words and numbers only."""
         counts = ", ".join(f"{n} {what}" for what, n in sorted(self.outcomes.items()))
-        return "; ".join(p for p in (f"{sum(self.outcomes.values())} of {self.total}", counts, self.now) if p)
+        parts = (f"{sum(self.outcomes.values())} of {self.total}", counts, self.now, "ALARM" if self.alarm else "")
+        return "; ".join(p for p in parts if p)
 
 
 def audit_page(view: Mapping[str, Any], text: str, window: OutageWindow, severity: str, note: str = "") -> Page:
@@ -117,7 +138,7 @@ def audit_page(view: Mapping[str, Any], text: str, window: OutageWindow, severit
         f"Audit of {window.incident_ref}: {counts}" + (f". {note}" if note else ""),
         STATES[view["exit_code"]],
         view["exit_code"],
-        rows[:MOST_ROWS] or [{"result": "all clear"}],
+        rows or [{"result": "all clear"}],
         text,
         happenings=(opened,) if rows else (),
     )
@@ -138,7 +159,7 @@ def plan_page(made: Plan, text: str) -> Page:
             "verdict": i.verdict.value,
             "key": i.slot.key,
         }
-        for i in made.items[:MOST_ROWS]
+        for i in made.items
     ]
     count = _many(len(made.items), "item")
     title = f"Plan {made.digest[:12]}: {count}, {made.reach} recipients, expires {iso(made.expires_at)}"
@@ -182,10 +203,14 @@ def _many(n: int, what: str) -> str:
 def _deciding(made: Plan) -> tuple[Step, ...]:
     plan = made.digest[:12]
     return (
-        Step("approve this plan", "approve/approve", {"approval": {"plan": plan}}),
+        _approving(made),
         Step("reject it", "reject/reject", {"rejection": {"plan": plan}}),
         Step("run it, once it is approved", "recover/recover", _running(made)),
     )
+
+
+def _approving(made: Plan) -> Step:
+    return Step("approve this plan", "approve/approve", {"approval": {"plan": made.digest[:12]}})
 
 
 def _running(made: Plan) -> dict[str, Any]:
@@ -214,19 +239,30 @@ def recovery_page(done: RecoverResult, view: Mapping[str, Any], text: str) -> Pa
         _recovery_title(done),
         state,
         done.exit_code,
-        rows[:MOST_ROWS],
+        rows,
         text,
         done.plan.digest,
         balance_text(view["balance"]) if view["balance"] else "",
         links,
         (*_held_items(done.items), *_failed_balance(done)),
-        _answering(done),
+        _following(done),
     )
 
 
-def _answering(done: RecoverResult) -> tuple[Step, ...]:
-    """The answer form of each held item, with the recommended answer; then the same plan again."""
-    held = [(i, i.question) for i in done.items if i.outcome is ItemOutcome.HELD and i.question is not None]
+def _following(done: RecoverResult) -> tuple[Step, ...]:
+    """What is still to be approved, the answers to what is held, then the same plan again."""
+    answers = answering(done.items)
+    if not answers and not done.stopped:
+        return ()
+    approve = [_approving(done.plan)] if lacking(done.plan, done.consent) else []
+    again = Step("run the plan again, once everything is answered", "recover/recover", _running(done.plan))
+    return (*approve, *answers, again)
+
+
+def answering(items: Sequence[ItemRow]) -> list[Step]:
+    """The answer form of each held item, with the recommended answer; where that is more than to wait comes first."""
+    held = [(i, i.question) for i in items if i.outcome is ItemOutcome.HELD and i.question is not None]
+    held.sort(key=lambda one: one[1].recommended == "wait")
     answers = [
         Step(
             f"answer {code(i.slot_key)}: {', '.join(asked.choices)}",
@@ -235,8 +271,10 @@ def _answering(done: RecoverResult) -> tuple[Step, ...]:
         )
         for i, asked in held[:MOST_STEPS]
     ]
-    again = Step("run the plan again, once everything is answered", "recover/recover", _running(done.plan))
-    return (*answers, again) if answers or done.stopped else ()
+    if more := len(held) - len(answers):
+        words = f"answer {_many(more, 'more held item')}; the table `recovery-items` has the keys"
+        answers.append(Step(words, "answer/answer", {}))
+    return answers
 
 
 def _recovery_title(done: RecoverResult) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recovery.answers import give
-from recovery.approvals import acting, refuse_unnamed
+from recovery.approvals import acting, consent, refuse_unnamed
 from recovery.audit import AccountAudit, AuditResult
 from recovery.errors import UsageError
+from recovery.hints import next_for
 from recovery.model import Approval, Finding, OutageWindow, Plan, iso
 from recovery.operate import RecoverResult, Run, audit_exit_code, audit_window, plan_from
 from recovery.plan import select
@@ -199,10 +200,13 @@ async def _report(systems: Systems, done: RecoverResult) -> str:
 
 
 async def approve_plan(given: ApprovalForm) -> str:
-    """Records an approval. Raises RefusedError when the numbers, the caveat or the time do not fit the plan."""
+    """Records an approval; says what the plan still lacks, or who may start it.
+
+    Raises RefusedError when the numbers, the caveat or the time do not fit the plan.
+    """
     settings = load_settings(given.config)
     async with open_systems(settings) as systems:
-        made = await _recorded(systems, given.plan)
+        made, now = await _recorded(systems, given.plan), systems.clock.now()
         items = tuple(given.items)
         if given.waves is not None:
             if items:
@@ -214,15 +218,18 @@ async def approve_plan(given: ApprovalForm) -> str:
             Approval(
                 made.digest,
                 given.approved_by.strip(),
-                systems.clock.now(),
+                now,
                 given.recipients,
                 given.caveat_read,
                 items,
                 given.reason,
             )
         )
+        approvals = await systems.ledger.approvals(made.digest)
+        following, _ = next_for(made, approvals, consent(made, approvals, systems.policy, now, ""), systems.policy)
     part = f"{len(items)} item{'' if len(items) == 1 else 's'} of " if items else ""
-    return f"{given.approved_by.strip()} approves {part}plan {made.digest[:12]} ({given.recipients} recipients)"
+    recorded = f"{given.approved_by.strip()} approves {part}plan {made.digest[:12]} ({given.recipients} recipients)."
+    return f"{recorded} {following.removesuffix(':')}."
 
 
 async def reject_plan(given: RejectionForm) -> str:

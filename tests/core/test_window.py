@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -118,6 +118,10 @@ def window(start: datetime = NOW - 3 * HOUR, end: datetime = NOW - HOUR, *accoun
     return make_window(start, end, accounts, ("acme", "zoo"), now=NOW, most_hours=72, **more)
 
 
+FIRST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+"""A moment that a form can name, and that is before the first one in UTC."""
+
+
 @pytest.mark.requirement("R001.1")
 @pytest.mark.parametrize(
     ("start", "end", "accounts", "words"),
@@ -129,6 +133,7 @@ def window(start: datetime = NOW - 3 * HOUR, end: datetime = NOW - HOUR, *accoun
         (NOW - timedelta(hours=72, seconds=1), NOW, (), r"longer than policy allows \(72 hours\)"),
         (NOW - 2 * HOUR, NOW - HOUR, ("nobody",), "no account 'nobody'"),
         (NOW - 2 * HOUR, NOW - HOUR, ("acme", "ACME"), "no account 'ACME'"),
+        (FIRST, FIRST + HOUR, (), "no time that can be read"),
     ],
 )
 def test_a_window_that_makes_no_sense_is_refused_in_one_sentence(
@@ -150,6 +155,19 @@ def test_a_window_of_exactly_the_longest_time_that_ends_now_is_taken() -> None:
 def test_without_accounts_a_window_concerns_every_known_one_by_name() -> None:
     assert window().accounts == ("acme", "zoo")
     assert window(NOW - 2 * HOUR, NOW - HOUR, "zoo").accounts == ("zoo",)
+
+
+def test_an_account_that_is_named_twice_is_one_account() -> None:
+    """Read twice, its items and recipients would stand in the plan twice."""
+    assert window(NOW - 2 * HOUR, NOW - HOUR, "zoo", "acme", "zoo").accounts == ("zoo", "acme")
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "a\x1b[31mred", "x" * 201])
+def test_the_name_of_an_incident_is_one_short_line(name: str) -> None:
+    """It becomes the summary of tickets and the title of pages."""
+    with pytest.raises(UsageError, match="one line"):
+        window(incident=name)
+    assert window(incident="Störung 🎭 <b>").incident_ref == "Störung 🎭 <b>"
 
 
 def test_everyone_who_names_the_same_window_works_on_the_same_incident() -> None:

@@ -77,6 +77,10 @@ class Api:
         found = self.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [run]}}})
         return [t["name"] for t in found]
 
+    def logs(self, run: str) -> list[str]:
+        found = self.post("/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"})
+        return [line["message"] for line in found]
+
     def events(self, name: str) -> list[dict[str, Any]]:
         found = self.post("/events/filter", {"filter": {"event": {"name": [name]}}, "limit": 50})
         return list(found["events"])

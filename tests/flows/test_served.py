@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from recovery.audit import AccountAudit
 from recovery.errors import RefusedError, UsageError
+from recovery.model import Question
 from recovery.served.audits import LookBack, record
 from recovery.served.desk import serve_round
 from recovery.served.desk_forms import RoundForm
 from recovery.served.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
-from recovery.served.pages import Page
+from recovery.served.pages import MOST_STEPS, Page, Step, answering
 from recovery.served.recovery import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
 from recovery.terminal.rehearsal_desk import DESK_FOLDER
 from tests.recovery.stage import Night, night, stage
@@ -79,10 +82,28 @@ async def test_an_approver_may_let_the_first_wave_go_alone_and_types_its_recipie
         with pytest.raises(RefusedError, match="reach 350"):
             await approve_plan(consent(n, page, 1050, waves=1))
         said = await approve_plan(consent(n, page, 350, waves=1))
-        assert said == f"Dana Reyes approves 1 item of plan {page.digest[:12]} (350 recipients)"
+        approved = f"Dana Reyes approves 1 item of plan {page.digest[:12]} (350 recipients)."
+        assert said == f"{approved} The plan is approved; it can be started."
         done = await run(n, page)
         assert [r["outcome"] for r in done.rows] == ["confirmed", "held", "held"]
         assert n.sent() == 350
+
+
+async def test_an_account_that_is_named_twice_in_the_form_is_planned_once(tmp_path: Path) -> None:
+    """*Add item* in the form makes it easy, and the approver would read twice the recipients."""
+    async with night(tmp_path, stage(one)) as n:
+        form = window(n).model_copy(update={"accounts": ["harbor", "harbor"]})
+        async with reading(form) as work:
+            page = await work.plan([await work.account(a) for a in work.accounts], None)
+        assert [r["recipients"] for r in page.rows] == [350]
+
+
+def test_the_forms_refuse_what_is_no_length_of_time_and_no_name() -> None:
+    """The server checks them by the same schema, so a form says so before any run starts."""
+    with pytest.raises(ValidationError):
+        WindowForm(last_hours=1e9)
+    with pytest.raises(ValidationError):
+        RecoverForm(started_by="x" * 201)
 
 
 @pytest.mark.parametrize("part", [{"waves": 0}, {"waves": 1, "items": ["101"]}])
@@ -112,11 +133,47 @@ async def test_a_plan_leads_to_its_decision_and_a_held_item_to_its_answer(tmp_pa
         assert (how.plan, how.dry_run) == (page.digest[:12], False)
         await approve_plan(consent(n, page, 350))
         held = await run(n, page, starter="Dana Reyes")
-        answer, again = held.steps
-        assert (answer.deployment, again.deployment) == ("answer/answer", "recover/recover")
+        approve, answer, again = held.steps
+        assert (approve.deployment, answer.deployment) == ("approve/approve", "answer/answer")
+        assert again.deployment == "recover/recover"
         given = {**answer.parameters["given"], "answered_by": "Lee", "reason": "the gala is over", "config": n.config}
         assert "stays held" in await answer_held(AnswerForm.model_validate(given)), "the recommended answer is to wait"
         assert (await run(n, page, starter="Sam Okafor")).state == "All clear"
+
+
+async def test_an_approval_that_is_not_enough_says_so_and_the_run_s_page_leads_to_the_next_one(tmp_path: Path) -> None:
+    """As at the terminal: whoever approves a plan for two people reads that one more is needed."""
+    async with night(tmp_path, stage(one), limits={"two_approvers_above": 100}) as n:
+        page = await planned(n)
+        first = await approve_plan(consent(n, page, 350))
+        assert first.endswith("Not enough yet (350 recipients need the approval of 2 different people).")
+        assert [s.deployment for s in (await run(n, page)).steps] == [
+            "approve/approve",
+            "answer/answer",
+            "recover/recover",
+        ]
+        second = await approve_plan(consent(n, page, 350, approved_by="Sam Okafor"))
+        assert second.endswith("The plan is approved; it can be started.")
+
+
+async def test_held_items_without_a_link_of_their_own_are_counted_and_those_with_advice_come_first(
+    tmp_path: Path,
+) -> None:
+    async with night(tmp_path, stage(three)) as n:
+        page = await planned(n)
+        await approve_plan(consent(n, page, 350, items=[page.rows[0]["key"]]))
+        items = (await run(n, page)).rows
+        async with n.open() as systems:
+            rows = [r for r in await systems.ledger.items() if r.question is not None]
+        assert len(rows) == 2, items
+        advised = replace(rows[1], question=Question("Reprocess it?", "reprocess", ("wait", "reprocess")))
+        many = [replace(rows[0], slot_key=f"{rows[0].slot_key}#{k}") for k in range(MOST_STEPS + 4)]
+        steps = answering([*many, advised])
+        assert steps[0].parameters == {"given": {"item": advised.slot_key, "choice": "reprocess"}}
+        assert len(steps) == MOST_STEPS + 1
+        assert steps[-1] == Step(
+            "answer 5 more held items; the table `recovery-items` has the keys", "answer/answer", {}
+        )
 
 
 @pytest.mark.requirement("R001.2")

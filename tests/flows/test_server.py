@@ -119,7 +119,9 @@ def held(
         approval = pages.submit("approve")
     approved = server.api.finished(approval)
     assert approved["state_type"] == "COMPLETED", approved["state"]
-    assert approved["state"]["message"] == f"Dana Reyes approves plan {digest} (1200 recipients)"
+    said, following = approved["state"]["message"].split(". ")
+    assert said == f"Dana Reyes approves plan {digest} (1200 recipients)"
+    assert following == "The plan is approved; somebody other than Dana Reyes starts it."
     if pages is None:
         how = {"plan": digest, "dry_run": False, "started_by": "Dana Reyes"}
         return server.api.run("recover/recover", outage={}, how=how)
@@ -178,6 +180,16 @@ def test_an_approval_that_does_not_acknowledge_the_caveat_is_refused(server: Ser
     ended = server.api.finished(refused)
     assert ended["state_type"] == "FAILED"
     assert "caveats that were not acknowledged" in ended["state"]["message"]
+
+
+def test_a_run_that_is_refused_ends_with_a_sentence_and_what_to_do_and_logs_no_trace(
+    server: Server, refused: str
+) -> None:
+    """Nothing is broken, so whoever reads the run or its log needs the next step and no program lines."""
+    said = "The plan has caveats that were not acknowledged. Read them, then approve with the caveat."
+    assert server.api.finished(refused)["state"]["message"] == said
+    logged = wait_until("the log's end", 30, lambda: [t for t in server.api.logs(refused) if said in t])
+    assert not [text for text in server.api.logs(refused) if "Traceback" in text], logged
 
 
 @pytest.mark.requirement("R001.13", "R001.34")

@@ -152,7 +152,7 @@ async def test_a_scheduled_run_that_comes_after_our_run_now_is_told(tmp_path: Pa
 
 
 async def test_an_armed_copy_that_does_not_leave_in_its_time_is_asked_about_once(tmp_path: Path) -> None:
-    """The platform that was ill once may be ill again; waiting for it without an end would keep everything behind it."""
+    """The platform that was ill once may be ill again; waiting for it without an end would keep all behind it."""
     async with night(tmp_path, stage(gala), waits={"departure_seconds": 1}) as n:
         when_armed(n, lambda: setattr(n.estate.account("harbor").pro2.campaigns[102], "stuck", True))
         async with asyncio.timeout(20):

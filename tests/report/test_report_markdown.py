@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from recovery.model import ItemOutcome, Question
 from recovery.report.markdown import code, prose, table
 from recovery.report.report import RunReport, render_markdown
 from recovery.report.words import shown
@@ -91,6 +92,20 @@ def test_the_report_tells_headline_sums_questions_accounts_and_approvals() -> No
 
 def test_a_report_of_many_slots_stays_short() -> None:
     assert len(render_markdown(audit_report(5000))) < 60_000
+
+
+def test_questions_and_problems_that_are_not_listed_are_counted() -> None:
+    """Nothing is dropped silently: of thirty different questions the page shows twenty, and says that ten are left."""
+    known = sample_report()
+    item = known.items[0]
+    held = tuple(
+        replace(item, outcome=ItemOutcome.HELD, question=Question(f"Question number {n}?", "wait")) for n in range(30)
+    )
+    problems = tuple(f"problem number {n}" for n in range(53))
+    text = render_markdown(replace(known, items=held, problems=problems))
+    assert text.count("Question number") == 20
+    assert "\n\n10 more stand in the HTML report.\n\n" in text
+    assert "\n\n3 more stand in the HTML report.\n\n" in text
 
 
 def test_a_ticket_with_a_strange_address_is_named_but_not_linked() -> None:
