@@ -228,7 +228,8 @@ class Transport:
         status = reply.status
         if 200 <= status < 300:
             if "html" in reply.content_type and reply.body.lstrip()[:1] == b"<":
-                raise self.bad(op, f"{status} with an HTML page instead of data")
+                # Mostly a proxy's word about a passing trouble, told as if all were well.
+                raise AgainError(self.bad(op, f"{status} with an HTML page instead of data"))
             return reply
         reason = redact_text(reason_of(reply), self._forms)
         who = (self.system, self.account)

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from recovery.desk import announce, ticket
+from recovery.desk import announce, board, ticket
 from recovery.desk.incident import Delivery, Entry, Incident, Post, Report
 from recovery.desk.ports import BoardTaskDraft, CustomerTicketDraft, MailDraft, PageDraft, StatusDraft
 from recovery.desk.settings import PHASES, DeskSettings, P1Event
@@ -24,7 +24,6 @@ from recovery.ports import TicketDraft
 
 INCIDENT_TAG = "major-incident"
 BULK = 100
-BOARD_PRIORITIES: Mapping[str, Literal[1, 2, 3, 4]] = {"P1": 1, "P2": 2, "P3": 3, "service_request": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,27 +363,17 @@ def _boards(incident: Incident, now: datetime, settings: DeskSettings) -> Iterat
         client = settings.desk.clients.get(account)
         if client is None or not client.board_ref or not client.live(now):
             continue
-        draft = _board_draft(incident, now, client.board_ref, settings)
+        pauses = board.pauses_of(incident, account)
+        draft = board.board_draft(settings, incident, now, client.board_ref, pauses)
         task = _effect(ActionKind.BOARD_TASK, System.CLICKUP, incident.ref, "task", {"op": "create", "draft": draft})
         task = replace(task, account=account, object_ref=f"{incident.ref}/{account}")
         yield task
         made = incident.delivered.get(task.name)
         step = len(incident.posts) + len(incident.severities) - 1 + (incident.triaged is not None)
+        step += len(pauses) + sum(pause.ended_at is not None for pause in pauses)
         if made is not None and step:
             payload = {"op": "update", "ref": made.ref, "draft": draft}
             yield replace(task, slot=f"state-{step}", payload=payload)
-
-
-def _board_draft(incident: Incident, now: datetime, board_ref: str, settings: DeskSettings) -> BoardTaskDraft:
-    """What the client sees on the board, without internals."""
-    phase = incident.phase or ("triaged" if incident.triaged else "received")
-    symptoms = "; ".join(announce.for_customers(settings, s, "being looked into") for s in incident.symptoms)
-    text = (
-        f"Status: {phase}\nSeverity: {incident.severity}\nSymptoms: {symptoms or ticket.NOT_YET_KNOWN}\n"
-        f"Last updated: {iso(now)}"
-    )
-    title = announce.for_customers(settings, incident.title, "Support request")
-    return BoardTaskDraft(board_ref, "", title, text, BOARD_PRIORITIES[incident.severity])
 
 
 def _mails(incident: Incident, _now: datetime, settings: DeskSettings) -> Iterator[Effect]:

@@ -6,7 +6,7 @@ import pytest
 
 from recovery.desk import alarms, rules, tasks
 from recovery.desk.outbox import batches
-from recovery.model import ActionKind
+from recovery.model import ActionKind, iso
 
 from . import stage
 from .stage import START
@@ -170,6 +170,34 @@ def test_a_board_task_is_kept_for_clients_that_have_gone_live(play):
     p1.declare()
     p1.deliver()
     assert not p1.names("clickup")
+
+
+@pytest.mark.requirement("R003.12", "R003.47")
+def test_a_board_shows_that_the_clock_stands_still_and_that_it_goes_on(play):
+    """Of every report, or of one of that client's; another client's board shows nothing of it."""
+    play.declare(severities=("P2",))
+    play.report("r1")
+    play.report("r2", account="opera")
+    play.deliver()
+
+    def board():
+        play.deliver()
+        return [e for e in play.done if e.system.value == "clickup"][-1].payload["draft"].text
+
+    assert "Clock" not in board()
+    for report_ref in ("", "r1"):
+        play.wait(minutes=5)
+        paused = rules.start_hold(
+            play.settings, play.incident, "support.lead", play.now, "waiting_for_customer", report_ref
+        )
+        play.add(paused)
+        assert f"Clock: paused since {iso(play.now)}, waiting for customer\n" in board()
+        play.add(rules.end_hold(play.settings, "support.lead", play.now, report_ref))
+        assert "Clock" not in board()
+    count = len(play.names("clickup"))
+    play.add(rules.start_hold(play.settings, play.incident, "support.lead", play.now, "waiting_for_customer", "r2"))
+    play.deliver()
+    assert len(play.names("clickup")) == count
 
 
 @pytest.mark.requirement("R002.33")

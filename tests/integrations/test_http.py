@@ -268,7 +268,7 @@ ERRORS = {
     "forbidden that stays": (always(403, {"message": "x"}), AuthFailed, 4),
     "absent": (always(404, {"message": "x"}), NotFound, 1),
     "refused": (always(422, {"errors": ["Field name is required"]}), Refused, 1),
-    "html": (always(200, b"<html></html>", content_type="text/html"), BadReply, 1),
+    "html": (always(200, b"<html></html>", content_type="text/html"), BadReply, 4),
     "redirect": (always(302, b"", location="https://evil.example/?token=abc"), BadReply, 1),
     "broken off": (failing(httpx.RemoteProtocolError("incomplete")), BadReply, 4),
 }
@@ -286,8 +286,13 @@ async def test_a_read_that_fails_says_what_failed_and_what_to_do(name: str) -> N
     assert len(bench.requests) == tries
 
 
-async def test_a_forbidden_that_goes_away_is_forgotten() -> None:
-    bench = Bench(in_turn(always(403, b""), always(200, {"ok": 1})))
+@pytest.mark.parametrize(
+    "passing",
+    [always(403, b""), always(200, b"<html>wait</html>", content_type="text/html")],
+    ids=["forbidden", "a proxy's page"],
+)
+async def test_a_forbidden_or_a_proxys_page_that_goes_away_is_forgotten(passing: Any) -> None:
+    bench = Bench(in_turn(passing, always(200, {"ok": 1})))
     assert (await bench.transport.read("look", "GET", "/things")).obj() == {"ok": 1}
 
 
