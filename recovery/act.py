@@ -157,7 +157,11 @@ class Runner:
                 note = f"found at the remote: {seen.note}"
                 return await self.ledger.adopt(effect.spec.key, seen.ref, note, seen.digest)
             if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
-                await self._hold(effect, f"Whether it happened before cannot be read: {seen.note}.")
+                # Nothing of ours is out there, so the action stays planned: one page that broke off costs one run.
+                text = (
+                    f"{effect.request}: Whether it happened before cannot be read: {sentence(seen.note)} What is true?"
+                )
+                raise Ended(ItemOutcome.HELD, text, Question(text, "wait", ("wait", "drop", IT_HAPPENED)))
         checked = self.clock.monotonic()  # before the first read: a pause between two of them makes the earlier one old
         await self._gate(effect)
         attempt = await self._begin(effect)
@@ -325,8 +329,7 @@ class Runner:
 
     async def _hold(self, effect: Effect, text: str, *, unknown: bool = False) -> NoReturn:
         choices = ("wait", "drop", IT_HAPPENED, IT_DID_NOT) if unknown else ("wait", "drop", IT_DID_NOT)
-        said = text if text.endswith((".", "?", "!")) else f"{text}."
-        question = Question(f"{effect.request}: {said} What is true?", "wait", choices)
+        question = Question(f"{effect.request}: {sentence(text)} What is true?", "wait", choices)
         await self.ledger.hold(effect.spec.key, question)
         raise Ended(ItemOutcome.HELD, question.text, question)
 
@@ -346,6 +349,12 @@ class Runner:
         ActionState.SKIPPED: _end_skipped,
         ActionState.CANCELLED: _end_skipped,
     }
+
+
+def sentence(said: object) -> str:
+    """What was said, with a full stop where it brought none: another sentence follows."""
+    text = str(said).rstrip()
+    return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
 def caps_of(limits: Limits, run_ref: str) -> Caps:

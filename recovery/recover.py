@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from recovery.act import Ended, Runner
+from recovery.act import Ended, Runner, sentence
 from recovery.answers import DROP, dropped_by
 from recovery.approvals import Consent
 from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError, Unavailable
@@ -236,13 +236,13 @@ class Recovery:
             return ended
         except RemoteError as error:
             self._note_silence(item, error)
-            return held(f"{error} What should be done once it can be read again?")
+            return held(f"{sentence(error)} What should be done once it can be read again?")
         except LedgerConflict as conflict:  # a race about this item; a ledger that cannot record is another error
-            return held(f"Another run moved this item first: {conflict} Look at `allclear explain`.")
+            return held(f"Another run moved this item first: {sentence(conflict)} Look at `allclear explain`.")
         except LedgerError:
             raise
         except AllclearError as error:
-            return held(f"{error} {error.hint}".strip())
+            return held(f"{sentence(error)} {error.hint}".strip())
         except Exception as error:  # noqa: BLE001 # the one place that turns a crash of one item into a recorded failure
             self.problems.append(f"{item.slot.key}: internal error {type(error).__name__}: {error}")
             return Ended(
@@ -268,7 +268,8 @@ class Recovery:
         """Why this item may not act, or would only cost everybody time, as a question; or ""."""
         silence = self._silent.get((item.slot.account, item.slot.system), [])
         if len(silence) >= SILENCES:
-            return f"Not tried, because {len(silence)} items before it had no answer: {silence[-1]} Try again later?"
+            last = sentence(silence[-1])
+            return f"Not tried, because {len(silence)} items before it had no answer: {last} Try again later?"
         if item.slot.key not in self.consent.items:
             return f"Not approved: {self.consent.missing or 'this item is not among those approved'}. Approve it?"
         if self.objection is not None and (no := await self.objection()):

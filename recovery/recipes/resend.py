@@ -365,8 +365,10 @@ class _Resend:
         if original.send_amt > 0:
             text = await self._armed.report_overlap(original, copy)
             return confirmed(f"copy {copy_ref} was sent; DOUBLE: {text}")
-        text = f"copy {copy_ref} was sent to {copy.send_amt} of {copy.total_amt}; the original stayed at rest"
-        return confirmed(text)
+        told = f"was sent to {copy.send_amt} of {copy.total_amt}"
+        if copy.send_amt < copy.total_amt:
+            told = f"is leaving, {copy.send_amt} of {copy.total_amt} sent when it was last read"
+        return confirmed(f"copy {copy_ref} {told}; the original stayed at rest")
 
 
 def _by_age(campaign: Campaign) -> tuple[int, str]:

@@ -152,7 +152,7 @@ async def test_a_scheduled_run_that_comes_after_our_run_now_is_told(tmp_path: Pa
 
 
 async def test_an_armed_copy_that_does_not_leave_in_its_time_is_asked_about_once(tmp_path: Path) -> None:
-    """The platform that was ill once may be ill again; waiting for it without an end would keep all behind it."""
+    """The platform may be ill again; waiting for it without an end would keep everything that comes behind it."""
     async with night(tmp_path, stage(gala), waits={"departure_seconds": 1}) as n:
         when_armed(n, lambda: setattr(n.estate.account("harbor").pro2.campaigns[102], "stuck", True))
         async with asyncio.timeout(20):
@@ -175,3 +175,39 @@ async def test_an_original_that_somebody_made_a_draft_again_is_asked_about_in_wo
         row = only(await n.run(systems, plan))
         assert row.outcome is ItemOutcome.HELD and "The original is a draft now" in row.reason
         assert n.writes() == []
+
+
+async def test_a_copy_that_is_still_leaving_is_not_called_sent(tmp_path: Path) -> None:
+    """A long send is proven by its first mails; whoever reads the report must not take a part for the whole."""
+    async with night(tmp_path, stage(gala)) as n:
+        n.estate.account("harbor").pro2.send_seconds = 4
+        row = only(await n.recover())
+        assert row.outcome is ItemOutcome.CONFIRMED
+        assert row.reason.startswith("copy 102 is leaving, 175 of 350 sent when it was last read")
+
+
+async def test_a_read_that_is_refused_is_told_in_whole_sentences(tmp_path: Path) -> None:
+    """What the remote said and what is asked stand in one line, so the first needs its full stop."""
+    async with night(tmp_path, stage(gala)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        for person in PEOPLE:
+            await approve(systems, plan, person)
+        n.fault("pro2", "campaign", "401")
+        row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD
+        assert "401" in row.reason and ". What should be done once it can be read again?" in row.reason
+
+
+async def test_a_log_that_could_not_be_read_before_a_start_is_read_again_by_the_next_run(tmp_path: Path) -> None:
+    """Nothing was sent, so nobody has to vouch for anything: `wait` and another run are enough."""
+    async with night(tmp_path, stage(trigger)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        for person in PEOPLE:
+            await approve(systems, plan, person)
+        n.fault("dashboard", "activity_log", "html")
+        row = items(await n.run(systems, plan))["trg"]
+        assert row.outcome is ItemOutcome.HELD and "cannot be read" in row.reason
+        assert items(await n.run(systems, plan))["trg"].outcome is ItemOutcome.CONFIRMED
+        assert len(n.events("dashboard", "run_requested")) == 1
