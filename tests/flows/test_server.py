@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import uuid
@@ -340,6 +341,24 @@ def test_an_automation_that_is_switched_off_on_the_pages_stays_off(server: Serve
         switch(True)
     deployments = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
     assert not [d["name"] for d in deployments if "triggers" in d]
+
+
+def test_only_runs_of_our_pool_are_ended_when_their_process_is_gone(server: Server) -> None:
+    """The process of a run in another pool may be a container, or stand on another machine."""
+    server.api.post("/work_pools/", {"name": "elsewhere", "type": "process"})
+    flow = server.api.post("/flows/", {"name": "somebody-s"})["id"]
+
+    def left_running(pool: str) -> str:
+        state = {"type": "RUNNING", "name": "Running"}
+        run = server.api.post("/flow_runs/", {"flow_id": flow, "work_pool_name": pool, "state": state})["id"]
+        server.api.send("PATCH", f"/flow_runs/{run}", {"infrastructure_pid": "nowhere:1"})
+        return str(run)
+
+    ours, other = left_running("allclear"), left_running("elsewhere")
+    command = [sys.executable, "-m", "flows.settle", "allclear", f"allclear-{socket.gethostname()}"]
+    subprocess.run(command, env=server.client_environment(), cwd=REPOSITORY, check=True, capture_output=True)
+    assert server.api.get(f"/flow_runs/{ours}")["state"]["name"] == "Abandoned"
+    assert server.api.get(f"/flow_runs/{other}")["state"]["name"] == "Running"
 
 
 def test_a_round_of_watching_runs_by_itself_every_minute(server: Server) -> None:
