@@ -2,7 +2,8 @@
 
 A worker that was killed leaves its runs "Running", and while one stands so its deployment refuses the next. The
 automation for abandoned runs ends them after 100 s; whoever restarts the worker of this machine need not wait for it.
-A run is ended only if its process ran here and is gone: never while another worker serves the pool.
+A run is ended only if its process ran here and is gone: never while another worker serves the pool, and never a run of
+another pool, whose processes may be containers or stand on other machines.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ import sys
 from pathlib import Path
 
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, WorkerFilter, WorkerFilterStatus
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    WorkerFilter,
+    WorkerFilterStatus,
+    WorkPoolFilter,
+    WorkPoolFilterName,
+)
 from prefect.client.schemas.objects import StateType, WorkerStatus
 from prefect.states import Crashed
 
@@ -27,7 +34,8 @@ async def settle(pool: str, ours: str) -> None:
             sys.stdout.write(f"left to the automation: abandoned runs may be those of worker {', '.join(others)}\n")
             return
         wanted = FlowRunFilter.model_validate({"state": {"type": {"any_": UNFINISHED}}})
-        for run in await client.read_flow_runs(flow_run_filter=wanted):
+        here = WorkPoolFilter(name=WorkPoolFilterName(any_=[pool]))
+        for run in await client.read_flow_runs(flow_run_filter=wanted, work_pool_filter=here):
             if run.infrastructure_pid and not _lives(run.infrastructure_pid):
                 await client.set_flow_run_state(run.id, Crashed(name="Abandoned", message=MESSAGE))
                 sys.stdout.write(f"ended: run {run.name!r}, whose process is gone\n")

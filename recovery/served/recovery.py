@@ -97,7 +97,11 @@ class Reading:
         if most_items is not None and self.recorded is None:
             made = select(made, self.systems.policy, most=most_items)
             await self.systems.ledger.save_plan(made)
-        return plan_page(made, render_markdown(await build(self.systems, result, "plan", plan=made)))
+        page = plan_page(made, render_markdown(await build(self.systems, result, "plan", plan=made)))
+        over = await _ended(self.systems, made) if self.recorded else None
+        if over is None or over.state == AWAITING:
+            return page
+        return replace(page, state=over.state, title=over.title, happenings=(), steps=())
 
 
 @asynccontextmanager

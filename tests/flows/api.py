@@ -33,9 +33,12 @@ class Api:
         return reply.json()
 
     def post(self, path: str, body: Any) -> Any:
+        return self.send("POST", path, body)
+
+    def send(self, method: str, path: str, body: Any) -> Any:
         """The reply; a 503 is tried again, as Prefect's own clients do (SQLite lost a race)."""
         for _ in range(TRIES):
-            reply = self.http.post(path, json=body)
+            reply = self.http.request(method, path, json=body)
             if reply.status_code != 503:
                 break
             time.sleep(0.5)

@@ -74,6 +74,18 @@ async def test_an_expired_plan_ends_its_run_cleanly_without_holding_anything(tmp
         assert n.writes() == []
 
 
+async def test_a_dry_run_of_a_plan_that_is_over_says_so_and_leads_to_no_approval(tmp_path: Path) -> None:
+    """It showed "Awaiting approval" of a plan that takes none any more."""
+    async with night(tmp_path, stage(one)) as n:
+        page = await planned(n)
+        await reject_plan(rejection(n, page))
+        async with reading(window(n), plan=page.digest) as work:
+            again = await work.plan([await work.account(a) for a in work.accounts], None)
+        assert (again.state, again.steps, again.happenings) == ("Rejected", (), ())
+        assert again.title.endswith("was rejected; nothing was done")
+        assert again.rows == page.rows
+
+
 @pytest.mark.requirement("R001.13")
 async def test_an_approver_may_let_the_first_wave_go_alone_and_types_its_recipients(tmp_path: Path) -> None:
     async with night(tmp_path, stage(three), limits={"waves": [1, 2]}) as n:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import uuid
@@ -13,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from .browser import MISSING, SHOTS, Pages, opened
 from .conftest import BIN, REPOSITORY, Estate, Server, wait_until
@@ -317,6 +319,46 @@ def test_putting_the_automations_on_the_server_again_makes_no_second_one(server:
     names = [a["name"] for a in server.api.post("/automations/filter", {})]
     assert "allclear ends abandoned runs" in names
     assert len(names) == len(set(names)) == 6
+
+
+def test_an_automation_that_is_switched_off_on_the_pages_stays_off(server: Server, planned: dict[str, Any]) -> None:
+    """`make server` is repeated after every restart; Prefect's own triggers of a deployment would be on again."""
+
+    def audit_after_outage() -> dict[str, Any]:
+        known = server.api.post("/automations/filter", {})
+        (found,) = [a for a in known if a["name"] == "allclear audit after an outage"]
+        return dict(found)
+
+    def switch(enabled: bool) -> None:
+        server.api.send("PATCH", f"/automations/{audit_after_outage()['id']}", {"enabled": enabled})
+
+    switch(False)
+    command = [sys.executable, "-m", "flows.automate"]
+    try:
+        subprocess.run(command, env=server.client_environment(), cwd=REPOSITORY, check=True, capture_output=True)
+        assert not audit_after_outage()["enabled"]
+    finally:
+        switch(True)
+    deployments = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())["deployments"]
+    assert not [d["name"] for d in deployments if "triggers" in d]
+
+
+def test_only_runs_of_our_pool_are_ended_when_their_process_is_gone(server: Server) -> None:
+    """The process of a run in another pool may be a container, or stand on another machine."""
+    server.api.post("/work_pools/", {"name": "elsewhere", "type": "process"})
+    flow = server.api.post("/flows/", {"name": "somebody-s"})["id"]
+
+    def left_running(pool: str) -> str:
+        state = {"type": "RUNNING", "name": "Running"}
+        run = server.api.post("/flow_runs/", {"flow_id": flow, "work_pool_name": pool, "state": state})["id"]
+        server.api.send("PATCH", f"/flow_runs/{run}", {"infrastructure_pid": "nowhere:1"})
+        return str(run)
+
+    ours, other = left_running("allclear"), left_running("elsewhere")
+    command = [sys.executable, "-m", "flows.settle", "allclear", f"allclear-{socket.gethostname()}"]
+    subprocess.run(command, env=server.client_environment(), cwd=REPOSITORY, check=True, capture_output=True)
+    assert server.api.get(f"/flow_runs/{ours}")["state"]["name"] == "Abandoned"
+    assert server.api.get(f"/flow_runs/{other}")["state"]["name"] == "Running"
 
 
 def test_a_round_of_watching_runs_by_itself_every_minute(server: Server) -> None:
