@@ -197,6 +197,28 @@ def test_both_runs_add_up_and_the_oracle_agrees(played):
     assert [c for c in played.clean_again if not c.startswith("verdict")] == []
 
 
+# ---- what has no step ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R001.36")
+async def test_promotions_and_whatever_else_runs_there_are_listed_by_name_held_and_never_run(tmp_path):
+    """Whether they failed, hang or left no trace."""
+    story_of = {"promotion": jobs.full_error, "customer_service_issue": jobs.no_activity, "webhook": jobs.hangs}
+
+    def plant_others(story, account):
+        jobs.plant_import(story, account, "healthy", "Healthy import", jobs.cron("5 * * * *", ZONE), None, 400)
+        at = jobs.once(story.started_at + timedelta(minutes=10))
+        for word, became in story_of.items():
+            jobs.plant(story, account, word, word, "Nightly", at, {"*": became})
+
+    async with night(tmp_path, stage(plant_others)) as n:
+        held = items(await n.recover())
+        assert {ref: row.name for ref, row in held.items()} == {w: f"Nightly ({w})" for w in story_of}
+        assert {row.outcome for row in held.values()} == {ItemOutcome.HELD}
+        assert all("Contact Us" in row.question.text for row in held.values())
+        assert n.writes() == []
+
+
 # ---- what moves meanwhile --------------------------------------------------------------------------------------------
 
 
