@@ -76,8 +76,7 @@ class DashboardClient:
         return self._told_zone or self._zone
 
     async def definitions(self) -> Listing[Definition]:
-        """Everything that can run. A kind or a row that cannot be read is left out, named, and makes it incomplete."""
-        unknown: list[str] = []
+        """Everything that can run. A row that cannot be read is left out, named, and makes it incomplete."""
         broken: list[str] = []
 
         async def fetch(cursor: str) -> CursorPage[Fields]:
@@ -86,10 +85,8 @@ class DashboardClient:
 
         rows, digests, problem = await read_by_cursor(fetch, max_pages=MAX_PAGES)
         zone = self._zone if all(map(names_its_zone, rows)) else await self._account_zone()
-        read = partial(read_definition, self._http.account, unknown=unknown, time_zone=zone)
-        found = {made.ref: made for made in _readable(read, rows, broken) if made is not None}
-        if unknown and not problem:
-            problem = f"unknown kinds: {', '.join(unknown[:5])}"
+        read = partial(read_definition, self._http.account, time_zone=zone)
+        found = {made.ref: made for made in _readable(read, rows, broken)}
         problem = problem or next(iter(broken), "")
         return Listing(tuple(found.values()), not problem, self._http.clock.now(), problem, tuple(digests))
 

@@ -9,21 +9,19 @@ from collections.abc import Callable
 from typing import Literal, cast
 
 from integrations.fields import Fields, time_of
-from recovery.model import Schedule, Scheduled, System
+from recovery.model import Kind, Schedule, Scheduled, System
 from recovery.ports import KIND_BY_WORD, Definition, Run
 
 _SYNC_MODES = ("add_only", "add_remove")
 
 
-def read_definition(account: str, row: Fields, unknown: list[str], time_zone: str = "UTC") -> Definition | None:
-    """One definition; None for a kind that is not known, whose word is added to `unknown`.
+def read_definition(account: str, row: Fields, time_zone: str = "UTC") -> Definition:
+    """One definition; a kind that has no word of its own is "other", and its name tells which it is.
 
     A schedule that names no zone is one of the account's, `time_zone`.
     """
-    kind = KIND_BY_WORD.get(row.text("kind"))
-    if kind is None:
-        unknown.append(row.text("kind")[:40])
-        return None
+    word = row.text("kind")
+    kind = KIND_BY_WORD.get(word, Kind.OTHER)
     timing = row.record("schedule")
     filters = row.maybe_record("filters")
     mode = row.text("sync_mode", "")
@@ -32,7 +30,7 @@ def read_definition(account: str, row: Fields, unknown: list[str], time_zone: st
         system=System.DASHBOARD,
         kind=kind,
         object_ref=row.ref("definition_id"),
-        name=row.text("name"),
+        name=row.text("name") if word == kind else f"{row.text('name')} ({word[:40]})",
         schedule=Schedule(
             type=timing.text("type"),
             value=_timing(timing),

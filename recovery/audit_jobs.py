@@ -16,7 +16,7 @@ from recovery import slots
 from recovery.audit_reading import GENERATIONS_KNOWN, LOOK_BACK, Found, NotDue, Reader
 from recovery.errors import BadReply, RemoteError
 from recovery.model import Evidence, Facts, Kind, Saw, Scheduled, Slot, System, Testimony, iso
-from recovery.ports import Definition, Run, RunLog
+from recovery.ports import Definition, ReportRow, Run, RunLog
 from recovery.sync_gap import TAG_PREFIX, measure_gap, unique_tag
 from recovery.testify import (
     ACTIVITY_LOG,
@@ -37,6 +37,11 @@ from recovery.testify import (
 MOST_GAPS_AT_ONCE = 2  # the rate limit sets the pace; more would only hold more lists in memory
 LOOK_AHEAD = (timedelta(hours=1), timedelta(days=1), timedelta(days=8), timedelta(days=32), timedelta(days=367))
 """So far after the window the next due time is looked for, step by step."""
+MOST_REPORTS_AT_ONCE = 4
+ROWS_IN_WORDS = 5
+MOST_ERROR_ROWS = 200
+MOST_OF_A_MESSAGE = 200
+ERROR_REPORT = "error report"  # a patience of its own: which rows failed decides no verdict
 SIDES_OF_A_GAP = (System.TESSITURA, System.PRO2)
 
 
@@ -74,7 +79,7 @@ class JobReader(Reader):
                 since = f"paused since {iso(thing.paused_at)}" if thing.paused_at else "it is not active"
                 not_due.append(NotDue(thing.account, thing.kind, thing.object_ref, thing.name, since))
         evidence += self._undefined(log, console, runs)
-        return Found(tuple(evidence), tuple(not_due), tuple(problems))
+        return Found(await self._with_error_rows(evidence), tuple(not_due), tuple(problems))
 
     async def _may(self) -> list[str] | str:
         """What this account's dashboard lets us do, so that nothing is offered that would be refused (R001.38).
@@ -240,6 +245,32 @@ class JobReader(Reader):
                 found.setdefault(slot.key, Evidence(slot, (heard, other), {"run": run.ref}))
         return list(found.values())
 
+    async def _with_error_rows(self, evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+        """The evidence with the rows that failed where only some did: a person is asked about exactly those (R001.19).
+
+        They name constituents by their number, never by an address.
+        """
+        room, known = asyncio.Semaphore(MOST_REPORTS_AT_ONCE), _partly_failed(evidence)
+
+        async def read(run: str) -> tuple[str, tuple[str, ...], str]:
+            async with room:
+                return run, *await self._error_rows(run)
+
+        found = {run: (rows, problem) for run, rows, problem in await asyncio.gather(*map(read, known))}
+        return tuple(_telling(each, found) if found else each for each in evidence)
+
+    async def _error_rows(self, run: str) -> tuple[tuple[str, ...], str]:
+        """The rows of a run's error report in words, and why there are none."""
+        if spent := self.given_up(ERROR_REPORT):
+            return (), spent
+        try:
+            rows = await self.account.jobs.report(run)
+        except RemoteError as error:
+            self.patience[ERROR_REPORT].lost(error)
+            return (), str(error)
+        self.patience[ERROR_REPORT].answered()
+        return tuple(_row_words(row) for row in rows), ""
+
     async def _gaps(self, definitions: Iterable[Definition]) -> Mapping[str, tuple[Testimony, Facts]]:
         """The gap of each data sync among them, by its ref, two measured side by side."""
         room = asyncio.Semaphore(MOST_GAPS_AT_ONCE)
@@ -280,6 +311,34 @@ class _Near(NamedTuple):
 
     before: datetime | None
     then: datetime | None
+
+
+def _partly_failed(evidence: Sequence[Evidence]) -> tuple[str, ...]:
+    """The runs that ended with errors on some rows, once each."""
+    heard = (t for e in evidence for t in e.testimonies if t.saw is Saw.PARTIAL)
+    return tuple(dict.fromkeys(run for t in heard if isinstance(run := t.facts.get("run"), str)))
+
+
+def _telling(evidence: Evidence, found: Mapping[str, tuple[tuple[str, ...], str]]) -> Evidence:
+    """The evidence with what the error reports of its runs say: the first rows in words, more of them as facts."""
+    heard: list[Testimony] = []
+    told: list[str] = []
+    for testimony in evidence.testimonies:
+        rows, problem = found.get(str(testimony.facts.get("run")), ((), ""))
+        if testimony.saw is Saw.PARTIAL and (rows or problem):
+            more = f" and {len(rows) - ROWS_IN_WORDS} more" if len(rows) > ROWS_IN_WORDS else ""
+            words = "; ".join(rows[:ROWS_IN_WORDS]) + more if rows else f"its error report: {problem}"
+            heard.append(replace(testimony, detail=f"{testimony.detail}; {words}"))
+            told += rows[:MOST_ERROR_ROWS]
+        else:
+            heard.append(testimony)
+    facts = {**evidence.facts, "error_rows": list(dict.fromkeys(told))} if told else evidence.facts
+    return replace(evidence, testimonies=tuple(heard), facts=facts)
+
+
+def _row_words(row: ReportRow) -> str:
+    who = f" (constituent {row.constituent_ref})" if row.constituent_ref is not None else ""
+    return f"row {row.row}{who}: {' '.join(row.message.split())[:MOST_OF_A_MESSAGE] or 'no message'}"
 
 
 def _is_by_hand_after(run: Run, end: datetime) -> bool:

@@ -46,6 +46,8 @@ class Kind(StrEnum):
     TRIGGER = "scheduled_trigger"
     SEGMENT_TRANSFER = "segment_transfer"
     EADDRESS_SYNC = "eaddress_sync"
+    OTHER = "other"
+    """Promotions, customer service issues, webhooks and whatever else runs there: listed and held (R001.36)."""
 
 
 class Verdict(StrEnum):

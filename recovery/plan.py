@@ -45,6 +45,7 @@ ORDER_OF_KIND = {
     Kind.IMPORT: 2,
     Kind.TRIGGER: 3,
     Kind.SEGMENT_TRANSFER: 4,
+    Kind.OTHER: 4,
     Kind.CAMPAIGN: 5,
     Kind.AUTOMATION: 6,
 }
@@ -209,6 +210,8 @@ def _decision(finding: Finding, policy: Policy, now: datetime) -> Decision:
     row = policy.decide(kind, finding.verdict, finding.code)
     if row.remedy not in _ACTING:
         return row
+    if kind is Kind.OTHER:
+        return _held(row, "no_step", "The vendor's page names no step for this kind of process.")
     if finding.verdict in (Verdict.PARTIAL, Verdict.UNCERTAIN):
         return _held(row, finding.code, "Partial and uncertain cases are never acted on without a person.")
     if row.remedy is Remedy.RESEND:

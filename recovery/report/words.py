@@ -56,6 +56,7 @@ KIND_WORDS = {
     "scheduled_trigger": "Scheduled trigger",
     "segment_transfer": "Segment transfer",
     "eaddress_sync": "E-address sync",
+    "other": "Other process",
 }
 HARM_WORDS = {
     0: "a repeat is harmless",

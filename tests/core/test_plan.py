@@ -323,10 +323,19 @@ def test_no_table_can_make_partial_or_uncertain_act(kind: Kind, verdict: Verdict
 
 
 @pytest.mark.requirement("R001.3", "R001.36")
-@pytest.mark.parametrize("kind", [Kind.AUTOMATION, Kind.SEGMENT_TRANSFER, Kind.EADDRESS_SYNC])
+@pytest.mark.parametrize("kind", [Kind.AUTOMATION, Kind.SEGMENT_TRANSFER, Kind.EADDRESS_SYNC, Kind.OTHER])
 @pytest.mark.parametrize("verdict", [Verdict.MISSED, Verdict.FAILED])
 def test_kinds_that_the_source_names_no_step_for_are_held(kind: Kind, verdict: Verdict) -> None:
     assert item_of(a_finding(a_slot(kind), verdict)).remedy is Remedy.HOLD
+
+
+@pytest.mark.requirement("R001.36")
+@pytest.mark.parametrize("verdict", [Verdict.MISSED, Verdict.STALLED, Verdict.FAILED])
+def test_a_process_of_another_kind_is_held_under_a_table_that_does_not_know_it(verdict: Verdict) -> None:
+    """A site's own table may let every kind be run again."""
+    table = (Decision("*", "*", "*", Remedy.REPROCESS, "Because."),)
+    item = item_of(a_finding(a_slot(Kind.OTHER), verdict), decisions=table)
+    assert (item.remedy, item.code, item.actions) == (Remedy.HOLD, "no_step", ())
 
 
 def test_a_finding_that_no_row_names_is_held() -> None:

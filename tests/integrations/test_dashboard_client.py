@@ -246,10 +246,13 @@ async def test_the_one_time_of_a_job_is_due_however_rfc_3339_lets_it_be_written(
     assert moments(definition.scheduled, START, END) == (due,)
 
 
-async def test_a_kind_nobody_knows_is_named_and_the_list_not_complete() -> None:
-    client, _ = client_of(pages({"definitions": [DEFINITION, {**DEFINITION, "kind": "telepathy"}]}))
+@pytest.mark.requirement("R001.36")
+async def test_a_kind_without_a_word_of_its_own_is_listed_as_other_under_its_name() -> None:
+    promotion = {**DEFINITION, "definition_id": "p1", "name": "Nightly", "kind": "promotion"}
+    client, _ = client_of(pages({"definitions": [DEFINITION, promotion]}))
     listing = await client.definitions()
-    assert (len(listing.items), listing.complete, listing.problem) == (1, False, "unknown kinds: telepathy")
+    (other,) = [d.scheduled for d in listing.items if d.ref == "p1"]
+    assert (other.kind, other.name, listing.complete) == ("other", "Nightly (promotion)", True)
 
 
 async def test_what_a_bridge_does_not_say_it_cannot_do() -> None:

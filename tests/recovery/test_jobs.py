@@ -91,6 +91,28 @@ def test_a_partial_error_is_held_and_nothing_is_run(played):
     assert played.asked["partial"] == []
 
 
+@pytest.mark.requirement("R001.19")
+def test_the_rows_that_failed_are_shown_with_the_question(played):
+    """The first in the reason that a person reads, all of them with the item."""
+    first = "; ".join(f"row {n} (constituent {7100 + n}): <b>Timeout</b>" for n in range(1, 6))
+    assert f"9 errors; {first} and 4 more" in played.rows["partial"].reason
+    (item,) = [i for i in played.plan.items if i.slot.account == "partial"]
+    assert item.before["error_rows"] == [f"row {n} (constituent {7100 + n}): <b>Timeout</b>" for n in range(1, 10)]
+
+
+@pytest.mark.requirement("R001.19")
+async def test_an_error_report_that_cannot_be_read_is_said_with_the_question(tmp_path):
+    def plant_partial(story, account):
+        jobs.plant_import(story, account, "healthy", "Healthy import", jobs.cron("5 * * * *", ZONE), None, 400)
+        at = story.started_at + timedelta(minutes=10)
+        jobs.plant_import(story, account, "imp", "Guests", jobs.once(at), jobs.partial_error, 401)
+
+    async with night(tmp_path, stage(plant_partial)) as n:
+        n.fault("dashboard", "report", "html")
+        (item,) = (await n.plan()).items
+        assert "9 errors; its error report: " in item.reason
+
+
 @pytest.mark.requirement("R001.21", "R001.24")
 def test_after_a_stop_that_worked_a_person_is_asked_before_anything_is_run(played):
     row = played.rows["hangs"]
@@ -173,6 +195,28 @@ def test_both_runs_add_up_and_the_oracle_agrees(played):
     assert played.clean == []
     # By the second run the job was stopped, so its verdict is another one; nothing else is complained of.
     assert [c for c in played.clean_again if not c.startswith("verdict")] == []
+
+
+# ---- what has no step ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R001.36")
+async def test_promotions_and_whatever_else_runs_there_are_listed_by_name_held_and_never_run(tmp_path):
+    """Whether they failed, hang or left no trace."""
+    story_of = {"promotion": jobs.full_error, "customer_service_issue": jobs.no_activity, "webhook": jobs.hangs}
+
+    def plant_others(story, account):
+        jobs.plant_import(story, account, "healthy", "Healthy import", jobs.cron("5 * * * *", ZONE), None, 400)
+        at = jobs.once(story.started_at + timedelta(minutes=10))
+        for word, became in story_of.items():
+            jobs.plant(story, account, word, word, "Nightly", at, {"*": became})
+
+    async with night(tmp_path, stage(plant_others)) as n:
+        held = items(await n.recover())
+        assert {ref: row.name for ref, row in held.items()} == {w: f"Nightly ({w})" for w in story_of}
+        assert {row.outcome for row in held.values()} == {ItemOutcome.HELD}
+        assert all("Contact Us" in row.question.text for row in held.values())
+        assert n.writes() == []
 
 
 # ---- what moves meanwhile --------------------------------------------------------------------------------------------
