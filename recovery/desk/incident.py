@@ -150,7 +150,6 @@ class RcaVersion:
     preliminary: bool
     title: str
     customer_text: str
-    drafted_at: datetime
     approved: Signature | None = None
 
 
