@@ -18,7 +18,7 @@ import hashlib
 import ipaddress
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.message import EmailMessage
@@ -177,7 +177,8 @@ class Smtp:
         except _Answer as answer:
             raise _read_error(answer) from None
         except _LOST as problem:
-            raise Unavailable(System.SMTP.value, "", type(problem).__name__) from None
+            said, hint = f"{self._host}:{self._port}: {type(problem).__name__}", "look whether it is up and named right"
+            raise Unavailable(System.SMTP.value, "", said, hint) from None
         return f"{self._host}:{self._port} answers{f' and takes the login of {self._user}' if self._user else ''}"
 
     async def send(self, draft: MailDraft, attempt: OpenAttempt) -> WriteResult:
@@ -311,10 +312,11 @@ def _answered(answer: _Answer) -> WriteResult:
 
 
 def _read_error(answer: _Answer) -> RemoteError:
-    kind: Callable[[str, str, str], RemoteError] = Unavailable if answer.code < 500 else Refused
+    kind: type[RemoteError] = Unavailable if answer.code < 500 else Refused
+    hint = "ask again in a while" if answer.code < 500 else "look into the mail server's log"
     if answer.step == "AUTH" and answer.code >= 500:
-        kind = AuthFailed
-    return kind(System.SMTP.value, "", str(answer))
+        kind, hint = AuthFailed, "correct user and password in [smtp]"
+    return kind(System.SMTP.value, "", str(answer), hint)
 
 
 def _wire(message: EmailMessage) -> bytes:

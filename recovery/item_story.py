@@ -60,8 +60,7 @@ def _seen(finding: Finding) -> View:
 
 async def story_view(settings: Settings, name: str) -> View:
     """`allclear.explain/1`: one item by its key or object id. Raises UsageError when the name fits none or several."""
-    ledger = await open_for_reading(settings)
-    try:
+    async with await open_for_reading(settings) as ledger:
         row = await find_item(ledger, name)
         actions = await ledger.actions(row.slot_key)
         audits = [
@@ -89,8 +88,6 @@ async def story_view(settings: Settings, name: str) -> View:
             "replies": await _replies(ledger, row.account, audits, actions),
             "exit_code": 0,
         }
-    finally:
-        await ledger.close()
 
 
 def _move(row: HistoryRow) -> View:

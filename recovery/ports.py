@@ -111,7 +111,6 @@ class Automation:
     name: str
     active: bool
     entered: int
-    last_run_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

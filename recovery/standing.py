@@ -1,4 +1,4 @@
-"""Where things stand, from the ledger alone: status, held items, the life of one item. Asks no remote."""
+"""Where things stand, from the ledger alone: the last plan, what is held and open, the desk. Asks no remote."""
 
 from __future__ import annotations
 
@@ -40,8 +40,7 @@ async def open_for_reading(settings: Settings) -> Ledger:
 
 async def standing_view(settings: Settings) -> View:
     """`allclear.status/1`."""
-    ledger = await open_for_reading(settings)
-    try:
+    async with await open_for_reading(settings) as ledger:
         now = SystemClock(checked_offset(settings)).now()
         last = await _recorded(ledger, load_policy(settings), now)
         held = await ledger.items(outcome=ItemOutcome.HELD)
@@ -68,8 +67,6 @@ async def standing_view(settings: Settings) -> View:
         for_plan = last.next(now) if last and not await ledger.items(plan=last.plan.digest) else ""
         view["next"] = _next(view, begun, for_plan, now)
         return view
-    finally:
-        await ledger.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +178,10 @@ def standing_lines(view: View) -> list[str]:
 
 async def held_view(settings: Settings) -> View:
     """`allclear.hold/1`."""
-    ledger = await open_for_reading(settings)
-    try:
+    async with await open_for_reading(settings) as ledger:
         rows = await ledger.items(outcome=ItemOutcome.HELD)
         items = [item_view(r, await ledger.actions(r.slot_key)) for r in rows]
         return {"schema": "allclear.hold/1", "items": items, "exit_code": 3 if items else 0}
-    finally:
-        await ledger.close()
 
 
 def held_lines(view: View) -> list[str]:

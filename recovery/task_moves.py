@@ -12,9 +12,8 @@ from recovery.model import iso
 from recovery.readings import keep_reading, parse_reading
 from recovery.settings import Settings, load_settings
 from recovery.tasks import Task, Tasks, Terms
-from recovery.wiring import Systems, check_reading, open_systems
+from recovery.wiring import NO_ACCOUNTS, Systems, check_reading, open_systems
 
-NO_ACCOUNTS = ("",)
 GO = "Click now, once. Then say done, not-done or not-sure."
 NONE_WAITS = "Nothing waits for a person."
 

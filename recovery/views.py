@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recovery.ledger.rows import ActionRow, ItemRow
-from recovery.model import Balance, Finding, Plan, PlanItem, Question, Testimony, Verdict, iso
+from recovery.model import Balance, Finding, Plan, PlanItem, Question, Slot, Testimony, Verdict, iso
 
 if TYPE_CHECKING:
     from recovery.audit import AuditResult
@@ -41,6 +41,17 @@ def finding_view(finding: Finding) -> View:
     """One slot of an audit."""
     slot = finding.slot
     return {
+        **_slot(slot),
+        "time_zone": slot.time_zone,
+        "verdict": finding.verdict.value,
+        "code": finding.code,
+        "reason": finding.reason,
+        "witnesses": [testimony_view(t) for t in finding.evidence.testimonies],
+    }
+
+
+def _slot(slot: Slot) -> View:
+    return {
         "key": slot.key,
         "account": slot.account,
         "system": slot.system,
@@ -48,11 +59,6 @@ def finding_view(finding: Finding) -> View:
         "object": slot.object_ref,
         "name": slot.name,
         "slot": iso(slot.due_at),
-        "time_zone": slot.time_zone,
-        "verdict": finding.verdict.value,
-        "code": finding.code,
-        "reason": finding.reason,
-        "witnesses": [testimony_view(t) for t in finding.evidence.testimonies],
     }
 
 
@@ -86,13 +92,7 @@ def plan_view(plan: Plan, exit_code: int) -> View:
 def plan_item_view(item: PlanItem) -> View:
     """One item of a plan."""
     return {
-        "key": item.slot.key,
-        "account": item.slot.account,
-        "system": item.slot.system,
-        "kind": item.slot.kind,
-        "object": item.slot.object_ref,
-        "name": item.slot.name,
-        "slot": iso(item.slot.due_at),
+        **_slot(item.slot),
         "verdict": item.verdict.value,
         "remedy": item.remedy.value,
         "code": item.code,
@@ -168,15 +168,8 @@ def _refs(actions: Sequence[ActionRow]) -> View:
 
 def done_view(finding: Finding) -> View:
     """A slot that needed nothing, in the form of an item."""
-    slot = finding.slot
     return {
-        "key": slot.key,
-        "account": slot.account,
-        "system": slot.system,
-        "kind": slot.kind,
-        "object": slot.object_ref,
-        "name": slot.name,
-        "slot": iso(slot.due_at),
+        **_slot(finding.slot),
         "verdict": finding.verdict.value,
         "remedy": "none",
         "outcome": "done_before",

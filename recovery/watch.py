@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from recovery.act import Effect, Ended, Look, Runner
+from recovery.act import ABSENT, SEEN, Effect, Ended, Look, Runner
 from recovery.audit_reading import Patience
 from recovery.errors import LedgerConflict, RemoteError
 from recovery.gate import overlap_bounds
@@ -153,12 +153,15 @@ class Watcher:
         """An original that is on its way again is stopped before it reaches anybody."""
         if original.status not in LIVE:
             return None
-        await self._stop(row, account, original.ref, "stop_late", ActionKind.STOP)
-        word = STATUS_WORDS[original.status]
-        return Sighting(row.slot_key, f"the original {original.ref} was {word} again, with nobody reached yet: stopped")
+        lost = await self._stop(row, account, original.ref, "stop_late", ActionKind.STOP)
+        came = f"the original {original.ref} was {STATUS_WORDS[original.status]} again, with nobody reached yet"
+        return Sighting(row.slot_key, f"{came}; it could not be stopped: {lost}" if lost else f"{came}: stopped")
 
-    async def _stop(self, row: ItemRow, account: Account, ref: str, what: str, kind: ActionKind) -> None:
-        """Stops what is still going out, or is about to; each further stop of the same campaign is its own action."""
+    async def _stop(self, row: ItemRow, account: Account, ref: str, what: str, kind: ActionKind) -> str:
+        """Stops what is still going out, or is about to; why it could not, or "".
+
+        Each further stop of the same campaign is its own action.
+        """
         slot = Slot(row.account, row.system, row.kind, row.object_ref, row.due_at, row.name)
         key, n = key_for(self.secret, slot, what, row.generation), 0
         while (done := await self.runner.ledger.action(key)) is not None and done.state is ActionState.CONFIRMED:
@@ -167,32 +170,22 @@ class Watcher:
 
         async def look() -> Look:
             now = await account.campaigns.campaign(ref)
-            return Look(
-                "seen" if now.status in STOPPED_STATUSES else "absent", now.ref, now.digest, f"status {now.status}"
-            )
+            stopped = SEEN if now.status in STOPPED_STATUSES else ABSENT
+            return Look(stopped, now.ref, now.digest, f"status {now.status}")
 
+        stop = Effect(
+            ActionSpec(key, row.slot_key, row.account, kind, Harm.H0, ref, row.generation),
+            f"stop campaign {ref} of {row.account}, since the original moved by itself",
+            lambda attempt: account.campaigns.stop(ref, attempt),
+            look,
+            repeatable=True,
+            settle_seconds=self.runner.policy.waits.settle_copy,
+        )
         try:
-            await self.runner.perform(
-                Effect(
-                    ActionSpec(
-                        key,
-                        row.slot_key,
-                        row.account,
-                        kind,
-                        Harm.H0,
-                        ref,
-                        row.generation,
-                    ),
-                    f"stop campaign {ref} of {row.account}, since the original moved by itself",
-                    lambda attempt: account.campaigns.stop(ref, attempt),
-                    look,
-                    repeatable=True,
-                    settle_seconds=self.runner.policy.waits.settle_copy,
-                )
-            )
-        except Ended:
-            # The sighting is told in any case; a stop that does not hold changes nothing about it.
-            return
+            await self.runner.perform(stop)
+        except Ended as ended:
+            return ended.reason
+        return ""
 
     async def _job(self, row: ItemRow, account: Account, ours: ActionRow) -> Sighting | None:
         log = await account.jobs.activity_log(row.due_at, self.runner.clock.now(), row.object_ref)

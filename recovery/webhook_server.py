@@ -1,4 +1,4 @@
-"""`allclear webhooks`: receives signed deliveries over HTTP, on this machine only unless told otherwise.
+"""Receives signed deliveries over HTTP, on this machine only unless told otherwise.
 
     POST /outage      Standard Webhooks: an outage is over        -> an audit of its window
     POST /pagerduty   PagerDuty V3                                 -> a note
@@ -15,9 +15,8 @@ import asyncio
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from integrations.webhooks import MAX_BODY_BYTES, Delivery, ForgedDeliveryError, Signer, verify
@@ -26,10 +25,8 @@ from recovery.incoming import Inbox
 from recovery.model import OutageWindow
 from recovery.operate import audit_window
 from recovery.ports import Clock
-from recovery.settings import Settings, load_settings, reveal
-from recovery.terminal.progress import Progress
-from recovery.terminal.terminal import stop_on_signals
-from recovery.wiring import Systems, open_systems
+from recovery.settings import Settings, reveal
+from recovery.wiring import Systems
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -184,30 +181,3 @@ async def keep_auditing(systems: Systems, inbox: Inbox) -> None:
     while True:
         if not await inbox.audit_next(look):
             await asyncio.sleep(BETWEEN_LOOKS_SECONDS)
-
-
-async def webhooks(config: Path | None, host: str, port: int, *, quiet: bool) -> int:
-    """`allclear webhooks`: until Ctrl-C."""
-    settings = load_settings(config)
-    stop = asyncio.Event()
-    stop_on_signals(stop)
-    tell = Progress(quiet=quiet)
-    async with open_systems(settings, tell=tell) as systems:
-        receiver = receiver_of(systems)
-        if not any(receiver.secrets.values()) and not receiver.statuspage:
-            raise UsageError("No source is configured, so nothing could ever be taken.", "Add a [webhooks] table.")
-        await receiver.inbox.resume()
-        async with serving(receiver, host, port) as bound:
-            tell("step", {"slot": "webhooks", "what": f"listening on {host}:{bound}"})
-            auditing = asyncio.create_task(keep_auditing(systems, receiver.inbox))
-            waiting = asyncio.create_task(stop.wait())
-            try:
-                await asyncio.wait({auditing, waiting}, return_when=asyncio.FIRST_COMPLETED)
-                if auditing.done():
-                    auditing.result()
-            finally:
-                for task in (auditing, waiting):
-                    task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await auditing
-    return 0

@@ -34,6 +34,7 @@ from recovery.settings import AccountSettings, Settings, load_policy, reveal
 from recovery.settings_remotes import DashboardSettings, SecretAt
 
 __all__ = [
+    "NO_ACCOUNTS",
     "SystemClock",
     "Systems",
     "check_reading",
@@ -44,6 +45,8 @@ __all__ = [
     "silent",
 ]
 
+NO_ACCOUNTS: Sequence[str] = ("",)
+"""Names no account, because none can have an empty name: `open_systems` then opens the ledger and the desks alone."""
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 

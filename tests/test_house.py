@@ -74,7 +74,6 @@ ALLOWED = {
 # Who beside the terminal itself may import it; the core and what is served never do.
 TERMINAL_USERS = {
     "recovery/cli.py": "puts the terminal's commands together",
-    "recovery/webhook_server.py": "runs at a terminal until it is stopped there",
 }
 
 HEAVY = ("prefect", "sqlalchemy", "httpx", "aiohttp", "pydantic", "jinja2", "msgspec", "dateutil")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -33,11 +33,8 @@ from recovery.playbook_file import find_playbook, read_toml
 from recovery.ports import Tell
 from recovery.settings import Settings
 from recovery.settings_remotes import PanelSettings, ZendeskSettings
-from recovery.wiring import Systems, Transports, open_systems, open_transports, silent
+from recovery.wiring import NO_ACCOUNTS, Systems, Transports, open_systems, open_transports, silent
 from recovery.witness import Tape
-
-# Names no account, because none can have an empty name: `open_systems` then opens the ledger and the desks alone.
-NO_ACCOUNT: Sequence[str] = ("",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,7 @@ async def open_case_systems(settings: Settings, *, tell: Tell = silent) -> Async
     Raises ConfigError naming the field, LedgerError.
     """
     async with AsyncExitStack() as stack:
-        systems = await stack.enter_async_context(open_systems(settings, tell=tell, names=NO_ACCOUNT))
+        systems = await stack.enter_async_context(open_systems(settings, tell=tell, names=NO_ACCOUNTS))
         transports = await stack.enter_async_context(open_transports(settings, systems.clock, systems.ledger, tell))
         make = _Maker(transports, Tape(systems.ledger.keep))
         # A key of its own: an attestation must not be verifiable with, or reveal anything about, the marker key.

@@ -247,7 +247,6 @@ def _rca_drafted(incident: Incident, event: StreamEvent) -> Incident:
         data.get("preliminary") is not False,
         _text(data, "title"),
         _text(data, "customer_text"),
-        event.at,
     )
     return replace(incident, rcas=(*incident.rcas, version))
 

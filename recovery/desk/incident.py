@@ -159,7 +159,6 @@ class RcaVersion:
     preliminary: bool
     title: str
     customer_text: str
-    drafted_at: datetime
     approved: Signature | None = None
 
 

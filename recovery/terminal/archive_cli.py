@@ -37,11 +37,11 @@ async def _archive(before: str, to: Path | None, check: Path | None, config: Pat
     from recovery.settings import load_settings
     from recovery.terminal.terminal import print_json
     from recovery.window import parse_span
-    from recovery.wiring import open_systems
+    from recovery.wiring import NO_ACCOUNTS, open_systems
 
     if (to is None) == (check is None):
         raise UsageError("Say what to do: --to FILE makes an archive, --check FILE proves one.", "Give one of them.")
-    async with open_systems(load_settings(config), names=("",)) as systems:
+    async with open_systems(load_settings(config), names=NO_ACCOUNTS) as systems:
         shelf = systems.ledger.shelf
         if check is not None:
             problems = await work.check(shelf, check)

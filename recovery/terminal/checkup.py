@@ -16,7 +16,7 @@ from recovery.terminal.questions import Answer, Question, answers, told
 from recovery.terminal.secret_checkup import Place, places, without
 from recovery.terminal.terminal import clean, print_json
 from recovery.window import known_zone
-from recovery.wiring import Systems, kill_switch, open_ledger, open_probes, open_systems
+from recovery.wiring import NO_ACCOUNTS, Systems, kill_switch, open_ledger, open_probes, open_systems
 
 View = dict[str, Any]
 
@@ -72,7 +72,7 @@ async def _remotes(settings: Settings, names: tuple[str, ...], mute: Collection[
     """What the accounts' remotes, the ticket desk and the chat answer; an account without a secret is not asked."""
     asked = tuple(a.name for a in settings.accounts if (not names or a.name in names) and a.name not in mute)
     try:
-        async with open_systems(settings, names=asked or ("",)) as systems:
+        async with open_systems(settings, names=asked or NO_ACCOUNTS) as systems:
             return [_answered(answer) for answer in await answers(_questions(systems))]
     except AllclearError as error:
         return [_row("remotes", "", False, f"not asked: {told(error)}")]
@@ -82,7 +82,7 @@ async def prove(settings: Settings, account: str, by: str) -> View:
     """`allclear.prove/1`: the truth tests of one test account, recorded; exit code 1 when something was refuted."""
     from recovery.prove import Prover
 
-    async with open_systems(settings, names=("",)) as systems, open_probes(systems, account) as probes:
+    async with open_systems(settings, names=NO_ACCOUNTS) as systems, open_probes(systems, account) as probes:
         named = next(a for a in settings.accounts if a.name == account)
         prover = Prover(
             account=account,

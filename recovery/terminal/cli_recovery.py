@@ -30,6 +30,8 @@ from recovery.terminal.cli_options import (
     whole_number,
 )
 
+Digest = Annotated[str, typer.Argument(help="The plan's digest (six letters or more).")]
+
 
 def audit(
     start: Start = "",
@@ -88,7 +90,7 @@ def plan(
 
 
 def approve(
-    digest: Annotated[str, typer.Argument(help="The plan's digest (six letters or more).")],
+    digest: Digest,
     by: By,
     recipients: Annotated[
         int,
@@ -120,7 +122,7 @@ def approve(
 
 
 def reject(
-    digest: Annotated[str, typer.Argument(help="The plan's digest (six letters or more).")],
+    digest: Digest,
     by: By,
     reason: Reason,
     config: Config = None,

@@ -22,9 +22,9 @@ def webhooks(
 
       allclear webhooks --port 8470
     """
-    from recovery import webhook_server
+    from recovery.terminal import webhook_commands
 
-    run_to_exit(lambda: webhook_server.webhooks(config, host, port, quiet=quiet))
+    run_to_exit(lambda: webhook_commands.webhooks(config, host, port, quiet=quiet))
 
 
 def sandbox(

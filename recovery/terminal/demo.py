@@ -65,19 +65,11 @@ async def estate(root: Path, scenario: str) -> AsyncIterator[dict[str, Any]]:
                 said = (await program.stderr.read()).decode(errors="replace")[-500:] if program.stderr else ""
                 raise AllclearError(f"The sandbox did not start. {said}".strip(), "Is the `sandbox` extra installed?")
             await asyncio.sleep(0.05)
-            await _poll(program)
         yield read_estate(root)
     finally:
         if program.returncode is None:
             program.send_signal(signal.SIGTERM)
             await program.wait()
-
-
-async def _poll(program: asyncio.subprocess.Process) -> None:
-    try:
-        await asyncio.wait_for(asyncio.shield(program.wait()), 0.001)
-    except TimeoutError:
-        return
 
 
 async def check_scenario(scenario: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from recovery.terminal.cli_options import App, Config, run_to_exit
+from recovery.terminal.cli_options import NO_NAMES, App, Config, run_to_exit
 from recovery.terminal.incident_intake_cli import AsJson, By, Ref, intake_app
 
 incident_app = App(
@@ -16,7 +16,9 @@ incident_app = App(
 )
 incident_app.add_typer(intake_app)
 
-NOTHING: list[str] = []
+Account = Annotated[str, typer.Option("--account", help="The customer's account.")]
+Received = Annotated[str, typer.Option("--received", help="When it came in, if not now.")]
+Words = Annotated[str, typer.Option("--words", help="What Engineering says.")]
 
 
 @incident_app.command()
@@ -27,10 +29,10 @@ def declare(
     scope: Annotated[str, typer.Option("--scope", help="subset or entire.")] = "subset",
     kind: Annotated[str, typer.Option("--kind", help="degradation or outage.")] = "outage",
     ref: Annotated[str, typer.Option("--ref", help="Its name; a recovery of the same name shares its ticket.")] = "",
-    customer: Annotated[list[str], typer.Option("--customer", help="An affected account; may be repeated.")] = NOTHING,
+    customer: Annotated[list[str], typer.Option("--customer", help="An affected account; may be repeated.")] = NO_NAMES,
     started: Annotated[str, typer.Option("--started", help="When it began; unknown stays an open task.")] = "",
-    symptom: Annotated[list[str], typer.Option("--symptom", help="What people see; may be repeated.")] = NOTHING,
-    step: Annotated[list[str], typer.Option("--step", help="A step to duplicate it; may be repeated.")] = NOTHING,
+    symptom: Annotated[list[str], typer.Option("--symptom", help="What people see; may be repeated.")] = NO_NAMES,
+    step: Annotated[list[str], typer.Option("--step", help="A step to duplicate it; may be repeated.")] = NO_NAMES,
     environment: Annotated[str, typer.Option("--environment", help="production, staging …")] = "production",
     time_zone: Annotated[str, typer.Option("--zone", help="IANA zone of the times in tickets.")] = "UTC",
     planned: Annotated[bool, typer.Option("--planned", help="Planned work: refused, it is no incident.")] = False,
@@ -69,13 +71,13 @@ def report(
     report_ref: Annotated[
         str, typer.Option("--report", help="The report's own name; the same name again is the same report.")
     ],
-    account: Annotated[str, typer.Option("--account", help="The customer's account.")],
+    account: Account,
     subject: Annotated[str, typer.Option("--subject", help="What the customer wrote, in one line.")],
     by: By,
     customer: Annotated[str, typer.Option("--customer", help="Who wrote.")] = "",
     email: Annotated[str, typer.Option("--email", help="Where to answer.")] = "",
     text: Annotated[str, typer.Option("--text", help="What the customer wrote.")] = "",
-    received: Annotated[str, typer.Option("--received", help="When it came in, if not now.")] = "",
+    received: Received = "",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -95,10 +97,10 @@ def report(
 def link(
     ref: Ref,
     ticket: Annotated[str, typer.Option("--ticket", help="The customer ticket's number.")],
-    account: Annotated[str, typer.Option("--account", help="The customer's account.")],
+    account: Account,
     subject: Annotated[str, typer.Option("--subject", help="What it is about, in one line.")],
     by: By,
-    received: Annotated[str, typer.Option("--received", help="When it came in, if not now.")] = "",
+    received: Received = "",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -159,7 +161,7 @@ def approve(
 def confirm(
     ref: Ref,
     by: By,
-    words: Annotated[str, typer.Option("--words", help="What Engineering says.")] = "resolved",
+    words: Words = "resolved",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -184,7 +186,7 @@ def confirm(
 def resolve(
     ref: Ref,
     by: By,
-    words: Annotated[str, typer.Option("--words", help="What Engineering says.")] = "resolved",
+    words: Words = "resolved",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -206,7 +208,7 @@ def update(
     eta: Annotated[str, typer.Option("--eta", help="A time of resolution, in your words.")] = "",
     nature: Annotated[str, typer.Option("--nature", help="Triage: the nature of the issue.")] = "",
     impact: Annotated[str, typer.Option("--impact", help="Triage: the business impact.")] = "",
-    fact: Annotated[list[str], typer.Option("--set", help="FIELD=VALUE, for what was not yet known.")] = NOTHING,
+    fact: Annotated[list[str], typer.Option("--set", help="FIELD=VALUE, for what was not yet known.")] = NO_NAMES,
     task: Annotated[str, typer.Option("--task", help="A task of the list that you have done by hand.")] = "",
     config: Config = None,
     as_json: AsJson = False,
@@ -229,16 +231,18 @@ def update(
 def rca(
     ref: Ref,
     by: By,
-    detection: Annotated[str, typer.Option("--detection")] = "",
-    trigger: Annotated[str, typer.Option("--trigger")] = "",
-    cause: Annotated[list[str], typer.Option("--cause", help="May be repeated.")] = NOTHING,
-    temporary_fix: Annotated[str, typer.Option("--temporary-fix")] = "",
-    permanent_fix: Annotated[str, typer.Option("--permanent-fix")] = "",
+    detection: Annotated[str, typer.Option("--detection", help="How it was noticed.")] = "",
+    trigger: Annotated[str, typer.Option("--trigger", help="What set it off.")] = "",
+    cause: Annotated[list[str], typer.Option("--cause", help="A root cause; may be repeated.")] = NO_NAMES,
+    temporary_fix: Annotated[str, typer.Option("--temporary-fix", help="What made it work again for now.")] = "",
+    permanent_fix: Annotated[str, typer.Option("--permanent-fix", help="What keeps it from coming back.")] = "",
     action: Annotated[
         list[str], typer.Option("--action", help='"what; owner; 2026-11-30; OPS-1"; may be repeated.')
-    ] = NOTHING,
+    ] = NO_NAMES,
     for_customers: Annotated[str, typer.Option("--for-customers", help="What happened, in words for customers.")] = "",
-    cause_for_customers: Annotated[str, typer.Option("--cause-for-customers")] = "",
+    cause_for_customers: Annotated[
+        str, typer.Option("--cause-for-customers", help="The cause, in words for them.")
+    ] = "",
     final: Annotated[bool, typer.Option("--final", help="The final version; refused while a field is open.")] = False,
     config: Config = None,
     as_json: AsJson = False,

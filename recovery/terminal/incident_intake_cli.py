@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
-from recovery.terminal.cli_options import App, Config, run_to_exit
+from recovery.terminal.cli_options import NO_NAMES, App, Config, run_to_exit
 
 intake_app = App(no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document (docs/json-desk.md) and nothing else.")]
 Ref = Annotated[str, typer.Argument(help="The incident's name, as `allclear incident list` shows it.")]
 By = Annotated[str, typer.Option("--by", help="Your name, as desk.toml lists it under a role; it is recorded.")]
 
@@ -152,9 +152,11 @@ def engage(
     by: By,
     team: Annotated[str, typer.Option("--team", help="A further team: it gets a child ticket.")] = "",
     scope: Annotated[str, typer.Option("--scope", help="subset or entire.")] = "",
-    customer: Annotated[Optional[list[str]], typer.Option("--customer", help="May be repeated.")] = None,  # noqa: UP045 # typer
+    customer: Annotated[
+        list[str], typer.Option("--customer", help="A further affected account; may be repeated.")
+    ] = NO_NAMES,
     role: Annotated[str, typer.Option("--role", help="With --person: who answers for it.")] = "",
-    person: Annotated[str, typer.Option("--person")] = "",
+    person: Annotated[str, typer.Option("--person", help="With --role: their name.")] = "",
     duty: Annotated[str, typer.Option("--duty", help="With --role: a duty that you have done.")] = "",
     config: Config = None,
     as_json: AsJson = False,
@@ -169,5 +171,5 @@ def engage(
     """
     from recovery.terminal import incident_intake
 
-    said = incident_intake.Engaged(team, scope, tuple(customer or ()), role, person, duty)
+    said = incident_intake.Engaged(team, scope, tuple(customer), role, person, duty)
     run_to_exit(lambda: incident_intake.engage(config, ref, by, said, as_json=as_json), as_json)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from recovery.errors import AllclearError
+from recovery.share import MOST_ACCOUNTS_AT_ONCE
 
 PATIENCE_SECONDS = 20.0
 
@@ -31,8 +32,14 @@ class Answer:
 
 
 async def answers(questions: Iterable[Question]) -> list[Answer]:
-    """An answer for every question, in their order; all are asked at once."""
-    return await asyncio.gather(*(_answer(question) for question in questions))
+    """An answer for every question, in their order; so many are asked at once that each has its whole time."""
+    room = asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE)
+
+    async def one(question: Question) -> Answer:
+        async with room:
+            return await _answer(question)
+
+    return await asyncio.gather(*(one(question) for question in questions))
 
 
 async def _answer(question: Question) -> Answer:

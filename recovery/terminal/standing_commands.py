@@ -13,7 +13,7 @@ from recovery.operate import EXIT_ALL_CLEAR, EXIT_HELD, watch_round
 from recovery.settings import config_path, load_settings
 from recovery.terminal.progress import Progress
 from recovery.terminal.terminal import clean, complain, print_json, say, stop_on_signals
-from recovery.wiring import Systems, open_systems
+from recovery.wiring import NO_ACCOUNTS, Systems, open_systems
 
 NOT_SET_UP = (
     "There is no configuration yet: config/allclear.toml is not here, and ALLCLEAR_CONFIG names none.",
@@ -114,7 +114,7 @@ async def kill(config: Path | None, by: str, reason: str, clear: bool, *, as_jso
 async def quarantine(config: Path | None, clear: bool, by: str, *, as_json: bool) -> int:
     """`allclear quarantine`: exit code 3 while the ledger is not trusted."""
     settings = load_settings(config)
-    async with open_systems(settings, names=("",)) as systems:
+    async with open_systems(settings, names=NO_ACCOUNTS) as systems:
         if clear:
             await systems.ledger.release_quarantine(by)
         reason = systems.ledger.quarantine_reason

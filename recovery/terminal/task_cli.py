@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recovery.terminal.cli_options import App, AsJson, By, Config, run_to_exit
+from recovery.terminal.cli_options import App, AsJson, By, Config, Reason, run_to_exit
 
 task_app = App(
     name="task",
@@ -16,7 +16,6 @@ task_app = App(
 )
 
 Key = Annotated[str, typer.Argument(help="The task's key, or the beginning of it.")]
-Why = Annotated[str, typer.Option("--reason", help="Why; it is recorded.")]
 
 
 @task_app.command("list")
@@ -97,7 +96,7 @@ def done(
 
 
 @task_app.command("not-done")
-def not_done(key: Key, by: By, reason: Why, config: Config = None, as_json: AsJson = False) -> None:
+def not_done(key: Key, by: By, reason: Reason, config: Config = None, as_json: AsJson = False) -> None:
     """It was certainly not clicked; the task is open again.
 
     Example:
@@ -110,7 +109,7 @@ def not_done(key: Key, by: By, reason: Why, config: Config = None, as_json: AsJs
 
 
 @task_app.command("not-sure")
-def not_sure(key: Key, by: By, reason: Why = "", config: Config = None, as_json: AsJson = False) -> None:
+def not_sure(key: Key, by: By, reason: Reason = "", config: Config = None, as_json: AsJson = False) -> None:
     """You cannot say whether it was clicked; only what the dashboard shows settles it, and nobody clicks again.
 
     Example:

@@ -20,7 +20,7 @@ from remote_bench import Shelf, WallClock
 
 from integrations.smtp import Smtp
 from recovery.desk.ports import MailDraft
-from recovery.errors import AuthFailed, ConfigError, Refused, Unavailable
+from recovery.errors import AuthFailed, ConfigError, Refused, RemoteError, Unavailable
 from recovery.model import AttemptOutcome, OpenAttempt
 
 APPLIED, NOT_APPLIED = AttemptOutcome.APPLIED, AttemptOutcome.NOT_APPLIED
@@ -273,20 +273,21 @@ async def test_ping_signs_in_and_sends_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "error"),
+    ("answers", "error", "hint"),
     [
-        ({"AUTH": "535 5.7.8 no"}, AuthFailed),
-        ({"AUTH": "454 4.7.0 later"}, Unavailable),
-        ({"EHLO": "250 hello"}, AuthFailed),
-        ({"greeting": "554 no"}, Refused),
-        ({"greeting": ""}, Unavailable),
+        ({"AUTH": "535 5.7.8 no"}, AuthFailed, "user and password"),
+        ({"AUTH": "454 4.7.0 later"}, Unavailable, "again in a while"),
+        ({"EHLO": "250 hello"}, AuthFailed, "user and password"),
+        ({"greeting": "554 no"}, Refused, "mail server's log"),
+        ({"greeting": ""}, Unavailable, "whether it is up"),
     ],
     ids=["refused", "later", "no_mechanism", "not_welcome", "cut"],
 )
-async def test_ping_says_what_to_do_next(answers: dict[str, str | None], error: type[Exception]) -> None:
+async def test_ping_says_what_to_do_next(answers: dict[str, str | None], error: type[RemoteError], hint: str) -> None:
     async with listening(ScriptedServer(answers).serve) as port:
-        with pytest.raises(error):
+        with pytest.raises(error) as caught:
             await mailer(port, user="u", password="canary-password").ping()
+    assert hint in caught.value.hint and "canary" not in f"{caught.value}{caught.value.hint}"
 
 
 async def test_refused_credentials_stop_the_mailer_and_show_no_password() -> None:

@@ -42,12 +42,13 @@ async def test_a_stop_whose_reply_is_lost_is_tried_again_until_the_armed_copy_is
 
         def lose_the_stop() -> None:
             goes_out(n)
-            n.fault("pro2", "campaign_status", "reset-before")
+            n.fault("pro2", "v1:campaign_status", "reset-before")
 
         when_armed(n, lose_the_stop)
         row = only(await n.recover())
         assert row.outcome is ItemOutcome.SKIPPED and "stopped before it left" in row.reason
         assert n.sent() == 0
+        assert n.events("pro2", "fault", kind="reset-before"), "the reply was lost"
         async with n.open() as systems:
             seen = await watch_round(systems)
         assert [each for each in seen.unsettled if "disarm" in each] == []
@@ -135,6 +136,18 @@ async def test_an_original_that_is_started_again_and_again_is_stopped_each_time(
                 seen = await watch_round(systems)
             assert len(seen.sightings) == 1
             assert pro2.campaigns[101].status in (3, 4), "it was stopped"
+
+
+async def test_an_original_that_waits_to_go_again_is_told_as_stopped_only_when_it_is(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(gala)) as n:
+        original = n.estate.account("harbor").pro2.campaigns[101]
+        assert only(await n.recover()).outcome is ItemOutcome.CONFIRMED
+        original.status = 1
+        n.fault("pro2", "v1:campaign_status", "401", times=-1)
+        async with n.open() as systems:
+            (refused,) = (await watch_round(systems)).sightings
+        assert "nobody reached yet; it could not be stopped: " in refused.text and "401" in refused.text
+        assert original.status == 1
 
 
 async def test_a_scheduled_run_that_comes_after_our_run_now_is_told(tmp_path: Path) -> None:
