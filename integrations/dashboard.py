@@ -14,6 +14,7 @@ from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from integrations.dashboard_rows import names_its_zone, read_definition, read_run
+from integrations.evidence import redact_text
 from integrations.fields import says_no
 from integrations.http import CapabilityManifest, Fields, Judge, Reply, Transport, segment
 from integrations.pages import CursorPage, read_by_cursor
@@ -112,14 +113,14 @@ class DashboardClient:
         return run
 
     async def report(self, ref: str) -> tuple[ReportRow, ...]:
-        """The run's error report."""
+        """The run's error report. What a row says goes to people and tickets, so addresses in it are taken out."""
         got = await self._http.record("report", f"/runs/{segment(ref)}/report")
         return tuple(
             ReportRow(
                 row=row.integer("row", n),
                 constituent_ref=row.maybe_integer("constituent_id"),
                 email=row.text("email", "").strip().lower(),
-                message=row.text("message", ""),
+                message=redact_text(row.text("message", "")),
             )
             for n, row in enumerate(got.records("rows"), start=1)
         )

@@ -306,6 +306,15 @@ async def test_every_request_keeps_to_the_contract() -> None:
     assert checked == set(replies)
 
 
+async def test_what_a_failed_row_says_names_no_address() -> None:
+    """It is shown in reports and tickets, where recipients' addresses have no place; the number of the row stays."""
+    rows = [{"row": 3, "constituent_id": 7103, "email": "ann@example.org", "message": "Ann@Example.org is not valid"}]
+    client, _ = client_of(lambda _: httpx.Response(200, json={"run_id": "r1", "rows": rows}))
+    (row,) = await client.report("r1")
+    assert (row.row, row.constituent_ref) == (3, 7103)
+    assert "example" not in row.message.lower() and "is not valid" in row.message
+
+
 def test_the_projects_copy_is_the_agreed_contract() -> None:
     agreed = ROOT.parent / "shared" / "contracts" / "dashboard.openapi.yaml"
     if not agreed.exists():

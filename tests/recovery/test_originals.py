@@ -219,7 +219,7 @@ async def test_a_log_that_could_not_be_read_before_a_start_is_read_again_by_the_
         assert plan is not None
         for person in PEOPLE:
             await approve(systems, plan, person)
-        n.fault("dashboard", "activity_log", "html")
+        n.fault("dashboard", "activity_log", "html", times=4)
         row = items(await n.run(systems, plan))["trg"]
         assert row.outcome is ItemOutcome.HELD and "cannot be read" in row.reason
         assert items(await n.run(systems, plan))["trg"].outcome is ItemOutcome.CONFIRMED
