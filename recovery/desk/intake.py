@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from recovery.act import IT_HAPPENED
-from recovery.desk import mailbox, notice, rules
+from recovery.desk import log, mailbox, notice, rules
 from recovery.desk.business_time import DAWN
 from recovery.desk.came import ANSWER, REPLIED, STREAM, Came, Reply, answered_by, fold, follow, mail_data, reply_data
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
@@ -30,8 +30,6 @@ from recovery.model import ActionKind
 
 TRIES = 25
 WAITING = timedelta(days=30)
-ALONE = "intake/"
-"""What the answers to mails are about in the ledger, where an incident's effects name the incident."""
 WAITS = "waits for its turn: the mail server did not take the one before"
 
 
@@ -98,15 +96,15 @@ class Intake:
     async def _whose(self, mail: IncomingMail) -> str:
         """The incident that sent the mail which this one answers; "" for none, and for what no person wrote.
 
-        A Message-ID of ours is made of the action's key, so the ledger knows it whatever became of its reply.
+        A Message-ID of ours is made of the action's key, so the ledger knows it whatever became of its reply. An
+        incident that has gone to an archive is none.
         """
-        if mailbox.from_machine(mail):
-            return ""
-        for answered in mail.answers:
-            row = await self.office.outbox.runner.ledger.action(answered.partition("@")[0])
+        ledger = self.office.outbox.runner.ledger
+        for answered in () if mailbox.from_machine(mail) else mail.answers:
+            row = await ledger.action(answered.partition("@")[0])
             if row is not None and row.kind is ActionKind.MAIL and row.slot_key.startswith(EFFECTS):
                 incident = row.slot_key.removeprefix(EFFECTS)
-                if not incident.startswith(ALONE):
+                if await log.find(ledger, incident) is not None:
                     return incident
         return ""
 
@@ -145,7 +143,7 @@ class Intake:
         answered: set[str] = set()
         for came, effect in await self._in_turn():
             ref = came.signal.ref
-            told = await self.office.outbox.alone(effect, f"{ALONE}{ref}")
+            told = await self.office.outbox.alone(effect, f"intake/{ref}")
             if told.done or came.tried.get(effect.slot) != told.text:
                 data = {"ref": ref, "answer": effect.slot, "done": told.done, "message_ref": told.ref}
                 change = Change("answered", MACHINE, self._now(), {**data, "text": told.text})

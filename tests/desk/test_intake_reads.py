@@ -18,6 +18,8 @@ from recovery.desk.perform import Desks, Outbox
 from recovery.desk.ports import IncomingMail
 from recovery.desk.settings import DeskSettings
 from recovery.ledger.ledger import Ledger
+from recovery.ledger.rows import ActionSpec
+from recovery.model import ActionKind, Harm
 from recovery.policy import Policy
 from tests.desk.stage import P1_ADDRESS, START
 
@@ -127,3 +129,13 @@ async def test_a_customer_who_answers_an_own_reply_has_still_the_one_request(int
         await intake.journal([mail])
     (came,) = await intake.waiting()
     assert [reply.message_ref for reply in came.replies] == ["m2@acme", "m3@acme", "m4@acme"]
+
+
+async def test_an_answer_to_a_mail_of_an_incident_that_is_archived_waits_like_any_other(intake: Intake) -> None:
+    """No round may stumble over an incident that is not there any more."""
+    ledger = intake.office.outbox.runner.ledger
+    await ledger.ensure([ActionSpec("OURKEY", "incident/inc-gone", "acme", ActionKind.MAIL, Harm.H3, "notice")])
+    to = ("help@cxconnect.ai",)
+    mail = IncomingMail("late@acme", START, "ann@acme.example", to, "RE: notice", "Thanks.", "OURKEY@desk.example")
+    await intake.take_mails([mail])
+    assert [c.signal.ref for c in await intake.waiting()] == [ref_of("late@acme")]
