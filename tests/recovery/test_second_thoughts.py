@@ -144,3 +144,26 @@ async def test_a_campaign_that_was_changed_goes_once_it_is_planned_and_approved_
             n.estate.account("harbor").pro2.campaigns[101].list_ids = [1, 2]
             assert only(await n.run(systems, plan)).outcome is ItemOutcome.HELD
         assert only(await n.recover()).outcome is ItemOutcome.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda jobs: jobs.pop("trg"), "not among the dashboard's definitions any more"),
+        (lambda jobs: jobs["trg"].update(active=False), "switched it off since the plan was made"),
+        (lambda jobs: jobs["trg"].update(automation_id="13"), "was changed since the plan was made (automation)"),
+    ],
+)
+async def test_a_trigger_that_was_changed_since_its_approval_is_asked_about_and_not_run(
+    tmp_path: Path, change: Any, words: str
+) -> None:
+    """Who switches a trigger off, or points it elsewhere, after the plan was approved must not see it run."""
+    async with night(tmp_path, stage(trigger)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        for person in PEOPLE:
+            await approve(systems, plan, person)
+        change(n.estate.account("harbor").dashboard.definitions)
+        row = items(await n.run(systems, plan))["trg"]
+        assert row.outcome is ItemOutcome.HELD and words in row.reason
+        assert n.writes() == []
