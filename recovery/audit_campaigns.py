@@ -10,7 +10,7 @@ from datetime import datetime
 from recovery import slots
 from recovery.audit_reading import GENERATIONS_KNOWN, Found, NotDue, Reader
 from recovery.errors import RemoteError
-from recovery.model import Evidence, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, iso, marker_of
+from recovery.model import Evidence, Facts, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, iso, marker_of
 from recovery.plan import key_for
 from recovery.ports import Automation, Campaign, Listing
 from recovery.testify import (
@@ -25,6 +25,7 @@ from recovery.testify import (
 
 MOST_READS_AT_ONCE = 8
 AUDIENCE = "audience"  # a patience of its own: whom a campaign reaches decides no verdict, its report does
+CONTENT = "content"
 PER_CONTACT = frozenset({"responder", "reminder"})
 """Types of campaign that go to each contact at another time."""
 
@@ -123,7 +124,21 @@ class CampaignReader(Reader):
         facts: dict[str, str | int | float | bool | list[str] | None] = {"segment": campaign.segment_ref}
         if status.saw is Saw.NOTHING and campaign.total_amt == 0:
             facts["audience"] = await self._audience(campaign)
+        if ours is None and status.saw in (Saw.NOTHING, Saw.STOPPED, Saw.PAUSED):  # what may yet be sent again
+            facts |= await self._content(campaign)
         return Evidence(slot, tuple(testimonies), facts)
+
+    async def _content(self, campaign: Campaign) -> Facts:
+        """What it says and to which lists, so that an approval covers this mail and no other (invariant 7)."""
+        if self.given_up(System.PRO2, CONTENT):
+            return {}
+        try:
+            content = await self.account.campaigns.content(campaign.ref)
+        except RemoteError as error:
+            self.patience[CONTENT].lost(error)
+            return {}
+        self.patience[CONTENT].answered()
+        return {"content": content.fingerprint, "parts": list(content.readable), "lists": list(content.list_refs)}
 
     async def _audience(self, campaign: Campaign) -> int | None:
         """Before it sends, the platform counts nobody; who would be reached must be known before anyone approves."""

@@ -26,6 +26,7 @@ from recovery.testify import (
     MARKER,
     TESSITURA_LIST,
     TOLERANCE,
+    definition_facts,
     log_testimony,
     moment_of,
     run_saw,
@@ -126,7 +127,7 @@ class JobReader(Reader):
         may: list[str] | str,
         gap: tuple[Testimony, Facts] | None,
     ) -> list[Evidence]:
-        facts = {**_definition_facts(known.definition), "may": may if isinstance(may, list) else None}
+        facts = {**definition_facts(known.definition), "may": may if isinstance(may, list) else None}
         last = _last_success(known.own) if known.definition.scheduled.kind is Kind.TRIGGER else None
         later = {r.ref for r in chain(*known.own.values()) if _is_by_hand_after(r, self.window.ended_at)}
         evidence = []
@@ -415,15 +416,3 @@ def _by_definition(log: RunLog | Testimony) -> dict[str, list[Run]]:
     for run in log.runs if isinstance(log, RunLog) else ():
         grouped[run.definition_ref].append(run)
     return grouped
-
-
-def _definition_facts(definition: Definition) -> Facts:
-    return {
-        "list": definition.list_ref,
-        "list_name": definition.list_name,
-        "tags": list(definition.tags),
-        "sync_mode": definition.sync_mode,
-        "automation": definition.automation_ref,
-        "trigger_type": definition.trigger_type,
-        "active": definition.scheduled.active and definition.scheduled.paused_at is None,
-    }

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from recovery.model import Facts, Saw, Slot, Testimony, iso
 from recovery.policy import Waits
-from recovery.ports import Campaign, CampaignReport, Run, RunLog
+from recovery.ports import Campaign, CampaignReport, Definition, Run, RunLog
 
 CAMPAIGN_STATUS = "campaign-status"
 CAMPAIGN_REPORT = "campaign-report"
@@ -108,6 +108,19 @@ def campaign_report(report: CampaignReport, listed: Campaign, observed_at: datet
     else:
         saw = Saw.UNKNOWN if report.has_data else Saw.NOTHING
     return Testimony(CAMPAIGN_REPORT, saw, observed_at, True, detail, facts, report.digest)
+
+
+def definition_facts(definition: Definition) -> Facts:
+    """How a job is set up: what an approval of it is for."""
+    return {
+        "list": definition.list_ref,
+        "list_name": definition.list_name,
+        "tags": list(definition.tags),
+        "sync_mode": definition.sync_mode,
+        "automation": definition.automation_ref,
+        "trigger_type": definition.trigger_type,
+        "active": definition.scheduled.active and definition.scheduled.paused_at is None,
+    }
 
 
 def moment_of(run: Run) -> datetime | None:

@@ -23,6 +23,7 @@ from recovery.testify import (
     TOLERANCE,
     USUAL_LAG,
     counts_of,
+    definition_facts,
     is_placeless,
     is_since,
     moment_of,
@@ -223,11 +224,13 @@ class Starter:
         """Compare and set by hand: nothing of this definition is under way and nobody was faster."""
         c = self.context
         try:
-            recent = await self._recent()
+            recent, changed = await self._recent(), await self._as_approved()
         except RemoteError as error:
             return ask(f"The last check before the start could not be read: {error}")
         if not recent.whole:
             return ask(f"The logs could not be read whole before the start: {recent.problem}")
+        if changed is not None:
+            return changed
         valid = c.policy.validity_of(c.item.slot.account, c.item.slot.object_ref)
         if valid is not None and valid.at <= c.clock.now():
             return Skip(f"no longer worth doing: {valid.reason}")
@@ -239,6 +242,24 @@ class Starter:
                 f"Run {running[-1].ref} of this definition is under way ({running[-1].state}). Wait for its end?"
             )
         return self._by_itself(recent.runs) or self._log_lags(recent.covers_to) or Allow()
+
+    async def _as_approved(self) -> Ruling | None:
+        """Asks about a job that is not the one that was approved any more: gone, switched off or set up otherwise."""
+        c, ref = self.context, self.context.item.slot.object_ref
+        listing = await c.account.jobs.definitions()
+        job = next((d for d in listing.items if d.ref == ref), None)
+        if job is None and not listing.complete:
+            return ask(f"The dashboard's definitions could not be read whole before the start: {listing.problem}")
+        if job is None:
+            return ask(f"Job {ref} is not among the dashboard's definitions any more. Is it still wanted?")
+        now = definition_facts(job)
+        other = [n for n in now if n != "list_name" and c.item.before.get(n, now[n]) != now[n]]
+        if "active" in other and not now["active"]:
+            return ask(f"Somebody paused job {ref} or switched it off since the plan was made. Is it still wanted?")
+        if other and other != ["active"]:
+            names = ", ".join(name.replace("_", " ") for name in other)
+            return ask(f"Job {ref} was changed since the plan was made ({names}). Plan and approve it anew?")
+        return None
 
     def _by_itself(self, runs: Sequence[Run]) -> Ruling | None:
         """Whether the job's own run did the work after all, or nobody can tell whether one that was seen did."""

@@ -51,6 +51,8 @@ class _Resend:
         if moved is not None and self.gone is None:
             return await self._moved(moved, copies)
         self.content = await c.account.campaigns.content(self.ref)
+        if all(copy.status == "0" for copy in copies):
+            self._as_approved()
         await self._stop(original)
         await self._defuse(original)
         copy_ref = await self._copy(known=bool(copies))
@@ -76,6 +78,20 @@ class _Resend:
                 return await self._closing(elected)
             raise
         return await self._closing(elected)
+
+    def _as_approved(self) -> None:
+        """An approval is for the mail that stood there when the plan was made, and for its lists (invariant 7)."""
+        assert self.content is not None
+        before, now = self.context.item.before, self.content
+        known = before.get("content")
+        if known is None or (known == now.fingerprint and before.get("parts") == list(now.readable)):
+            return
+        what = "it says something else"
+        if before.get("parts") != list(now.readable):
+            what = "what it says, and to whom, cannot be read as it could then"
+        elif before.get("segment") != now.segment_ref or before.get("lists") != list(now.list_refs):
+            what = "it goes to other lists or to another segment"
+        raise held(f"Campaign {self.ref} is not the one that was approved: {what}. Plan and approve it anew?")
 
     @property
     def _armed(self) -> Armed:

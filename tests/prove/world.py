@@ -90,6 +90,10 @@ def furnish(platform: Platform, scenario: str) -> None:
     for item in items_of(scenario):
         if item.slot.kind == Kind.CAMPAIGN:
             platform.plant(item.slot.object_ref)
+        if item.slot.kind in (Kind.TRIGGER, Kind.IMPORT):
+            ref, timing = item.slot.object_ref, Schedule("once", DUE.isoformat())
+            job = Scheduled("acme", System.DASHBOARD, Kind(item.slot.kind), ref, "Job", timing)
+            platform.definitions[ref] = Definition(job)
     if scenario == "reprocess":
         platform.jobs["r1"] = Job("r1", "i1", "running", "schedule", -18_000.0, DUE)
     if scenario == "sync":

@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recovery.model import ItemOutcome
 from recovery.operate import audit_window, plan_from
 from recovery.settings import load_settings
@@ -105,3 +107,63 @@ async def test_a_copy_that_the_kill_switch_took_back_is_sent_anew_when_a_person_
         assert only(done).outcome is ItemOutcome.CONFIRMED and done.balance is not None and done.balance.adds_up
         assert n.sent() == 350
         assert await n.oracle() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda pro2: setattr(pro2.campaigns[101], "list_ids", [1, 2]), "it goes to other lists"),
+        (lambda pro2: setattr(pro2.campaigns[101], "segment_id", 3), "another segment"),
+        (lambda pro2: setattr(pro2.messages[pro2.campaigns[101].message_ids[0]], "html", "<p>x</p>"), "something else"),
+    ],
+)
+async def test_a_campaign_that_was_changed_since_its_approval_is_asked_about_and_not_touched(
+    tmp_path: Path, change: Any, words: str
+) -> None:
+    """Who approved has read one mail and one number of people; another mail, or other people, need another approval."""
+    async with night(tmp_path, stage(gala)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        for person in PEOPLE:
+            await approve(systems, plan, person)
+        change(n.estate.account("harbor").pro2)
+        row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD
+        assert "not the one that was approved" in row.reason and words in row.reason
+        assert n.writes() == []
+
+
+async def test_a_campaign_that_was_changed_goes_once_it_is_planned_and_approved_as_it_is_now(tmp_path: Path) -> None:
+    """The question is about the old plan only; a new one shows and binds what the campaign says by then."""
+    async with night(tmp_path, stage(gala)) as n:
+        async with n.open() as systems:
+            plan = await plan_from(systems, await audit_window(systems, n.window()))
+            assert plan is not None
+            for person in PEOPLE:
+                await approve(systems, plan, person)
+            n.estate.account("harbor").pro2.campaigns[101].list_ids = [1, 2]
+            assert only(await n.run(systems, plan)).outcome is ItemOutcome.HELD
+        assert only(await n.recover()).outcome is ItemOutcome.CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda jobs: jobs.pop("trg"), "not among the dashboard's definitions any more"),
+        (lambda jobs: jobs["trg"].update(active=False), "switched it off since the plan was made"),
+        (lambda jobs: jobs["trg"].update(automation_id="13"), "was changed since the plan was made (automation)"),
+    ],
+)
+async def test_a_trigger_that_was_changed_since_its_approval_is_asked_about_and_not_run(
+    tmp_path: Path, change: Any, words: str
+) -> None:
+    """Who switches a trigger off, or points it elsewhere, after the plan was approved must not see it run."""
+    async with night(tmp_path, stage(trigger)) as n, n.open() as systems:
+        plan = await plan_from(systems, await audit_window(systems, n.window()))
+        assert plan is not None
+        for person in PEOPLE:
+            await approve(systems, plan, person)
+        change(n.estate.account("harbor").dashboard.definitions)
+        row = items(await n.run(systems, plan))["trg"]
+        assert row.outcome is ItemOutcome.HELD and words in row.reason
+        assert n.writes() == []

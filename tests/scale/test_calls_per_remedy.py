@@ -23,9 +23,9 @@ ZONE = "America/New_York"
 # account -> (reads at most, writes exactly) from the start of its item to its end, one of each remedy
 CALLS = {
     "resend": (19, 4),
-    "reprocess": (8, 1),
-    "repeat": (6, 1),
-    "trigger": (6, 1),
+    "reprocess": (9, 1),
+    "repeat": (7, 1),
+    "trigger": (7, 1),
     "sync": (16, 3),
 }
 
