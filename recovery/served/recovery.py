@@ -171,11 +171,11 @@ async def run_recorded_plan(form: WindowForm, how: RecoverForm, tell: Tell = sil
 async def _ended(systems: Systems, made: Plan, starter: str) -> Page | None:
     """The page of a plan that is not to be run, and why; None for one that may."""
     if no := await systems.ledger.rejection(made.digest):
-        return not_run(made, "Rejected", "was rejected; nothing was done", f"Rejected by {prose(no)}.")
+        return not_run(made, "Rejected", "was rejected; this run did nothing", f"Rejected by {prose(no)}.")
     if not acting(made):
         return None
     if systems.clock.now() >= made.expires_at:
-        why = f"expired at {iso(made.expires_at)}; nothing was done"
+        why = f"expired at {iso(made.expires_at)}; this run did nothing"
         return not_run(made, "Expired", why, "Make a new plan: it goes on from what was done.")
     if await systems.ledger.items(plan=made.digest):
         return None  # a run has taken it up, and goes on

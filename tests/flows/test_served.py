@@ -55,7 +55,7 @@ async def test_a_rejected_plan_ends_its_run_cleanly_and_says_who_would_not_have_
         assert await reject_plan(rejection(n, page)) == f"Sam Okafor rejects plan {page.digest[:12]}"
         ended = await run(n, page)
         assert (ended.state, ended.exit_code, ended.steps) == ("Rejected", 3, ())
-        assert ended.title == f"Plan {page.digest[:12]} was rejected; nothing was done"
+        assert ended.title == f"Plan {page.digest[:12]} was rejected; this run did nothing"
         assert "Rejected by Sam Okafor: &#42;the gala&#42; is cancelled." in ended.text
         with pytest.raises(RefusedError, match="rejected"):
             await approve_plan(consent(n, page, 350))
@@ -82,7 +82,7 @@ async def test_a_dry_run_of_a_plan_that_is_over_says_so_and_leads_to_no_approval
         async with reading(window(n), plan=page.digest) as work:
             again = await work.plan([await work.account(a) for a in work.accounts], None)
         assert (again.state, again.steps, again.happenings) == ("Rejected", (), ())
-        assert again.title.endswith("was rejected; nothing was done")
+        assert again.title.endswith("was rejected; this run did nothing")
         assert again.rows == page.rows
 
 
