@@ -223,7 +223,7 @@ def nothing_to_do(text: str) -> Page:
 
 
 def not_run(made: Plan, state: str, why: str, text: str) -> Page:
-    """Nothing was done with this plan, and why: a clean end, for nothing is wrong."""
+    """This run did nothing, and why: a clean end, for nothing is wrong."""
     title = f"Plan {made.digest[:12]} {why}"
     steps = _deciding(made) if state == AWAITING else ()
     return Page("plan", title, state, EXIT_HELD, [{"result": title}], f"# {title}\n\n{text}", made.digest, steps=steps)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from recovery.answers import give
-from recovery.approvals import acting, consent, refuse_unnamed
+from recovery.approvals import acting, consent, lacking, refuse_unnamed
 from recovery.audit import AccountAudit, AuditResult
 from recovery.errors import UsageError
 from recovery.hints import next_for
@@ -98,7 +98,7 @@ class Reading:
             made = select(made, self.systems.policy, most=most_items)
             await self.systems.ledger.save_plan(made)
         page = plan_page(made, render_markdown(await build(self.systems, result, "plan", plan=made)))
-        over = await _ended(self.systems, made) if self.recorded else None
+        over = await _ended(self.systems, made, "") if self.recorded else None
         if over is None or over.state == AWAITING:
             return page
         return replace(page, state=over.state, title=over.title, happenings=(), steps=())
@@ -152,13 +152,13 @@ async def _recorded(systems: Systems, digest: str) -> Plan:
 
 
 async def run_recorded_plan(form: WindowForm, how: RecoverForm, tell: Tell = silent) -> Page:
-    """Runs an approved plan to its end; without any approval it does nothing and says so."""
+    """Runs an approved plan to its end; as long as it lacks an approval it does nothing and says so."""
     settings = load_settings(form.config)
     async with open_systems(settings, tell=tell) as systems:
         made = await _recorded(systems, how.plan)
         if isinstance(tell, Tally):
             tell.total = len(made.items)
-        ended = await _ended(systems, made)
+        ended = await _ended(systems, made, how.started_by.strip())
         if ended is not None:
             return ended
         refuse_unnamed(made, how.started_by, systems.policy, "Fill in `started_by` in the form.")
@@ -168,18 +168,21 @@ async def run_recorded_plan(form: WindowForm, how: RecoverForm, tell: Tell = sil
         return recovery_page(done, view, await _report(systems, done))
 
 
-async def _ended(systems: Systems, made: Plan) -> Page | None:
+async def _ended(systems: Systems, made: Plan, starter: str) -> Page | None:
     """The page of a plan that is not to be run, and why; None for one that may."""
     if no := await systems.ledger.rejection(made.digest):
-        return not_run(made, "Rejected", "was rejected; nothing was done", f"Rejected by {prose(no)}.")
+        return not_run(made, "Rejected", "was rejected; this run did nothing", f"Rejected by {prose(no)}.")
     if not acting(made):
         return None
     if systems.clock.now() >= made.expires_at:
-        why = f"expired at {iso(made.expires_at)}; nothing was done"
+        why = f"expired at {iso(made.expires_at)}; this run did nothing"
         return not_run(made, "Expired", why, "Make a new plan: it goes on from what was done.")
-    if not await systems.ledger.approvals(made.digest):
-        how = f"Approve plan `{made.digest}` with the deployment `approve/approve`."
-        return not_run(made, AWAITING, "waits for approval; nothing was done", how)
+    if await systems.ledger.items(plan=made.digest):
+        return None  # a run has taken it up, and goes on
+    approvals = await systems.ledger.approvals(made.digest)
+    missing = lacking(made, consent(made, approvals, systems.policy, systems.clock.now(), starter))
+    if missing:
+        return not_run(made, AWAITING, "waits for approval; nothing was done", f"{missing[:1].upper()}{missing[1:]}.")
     return None
 
 

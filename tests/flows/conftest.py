@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,19 @@ class Estate:
     @property
     def window(self) -> dict[str, Any]:
         return dict(self.published["window"])
+
+    @contextmanager
+    def fewer_recipients_a_run(self, most: int) -> Iterator[None]:
+        """The policy as somebody has it who lets only so many people be reached by one run."""
+        policy = self.root / "policy.toml"
+        before = policy.read_text()
+        lowered = re.sub(r"(?m)^recipients_per_run = .*$", f"recipients_per_run = {most}", before)
+        assert lowered != before
+        policy.write_text(lowered)
+        try:
+            yield
+        finally:
+            policy.write_text(before)
 
     def judged(self) -> dict[str, Any]:
         """What the oracle says, which reads only the remotes' own journals."""

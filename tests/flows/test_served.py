@@ -17,7 +17,7 @@ from recovery.served.audits import LookBack, record
 from recovery.served.desk import serve_round
 from recovery.served.desk_forms import RoundForm
 from recovery.served.forms import AnswerForm, ApprovalForm, RecoverForm, RejectionForm, WindowForm
-from recovery.served.pages import MOST_STEPS, Page, Step, answering
+from recovery.served.pages import AWAITING, MOST_STEPS, Page, Step, answering
 from recovery.served.recovery import answer_held, approve_plan, reading, reject_plan, run_recorded_plan
 from recovery.terminal.rehearsal_desk import DESK_FOLDER
 from tests.recovery.stage import Night, night, stage
@@ -55,7 +55,7 @@ async def test_a_rejected_plan_ends_its_run_cleanly_and_says_who_would_not_have_
         assert await reject_plan(rejection(n, page)) == f"Sam Okafor rejects plan {page.digest[:12]}"
         ended = await run(n, page)
         assert (ended.state, ended.exit_code, ended.steps) == ("Rejected", 3, ())
-        assert ended.title == f"Plan {page.digest[:12]} was rejected; nothing was done"
+        assert ended.title == f"Plan {page.digest[:12]} was rejected; this run did nothing"
         assert "Rejected by Sam Okafor: &#42;the gala&#42; is cancelled." in ended.text
         with pytest.raises(RefusedError, match="rejected"):
             await approve_plan(consent(n, page, 350))
@@ -82,7 +82,7 @@ async def test_a_dry_run_of_a_plan_that_is_over_says_so_and_leads_to_no_approval
         async with reading(window(n), plan=page.digest) as work:
             again = await work.plan([await work.account(a) for a in work.accounts], None)
         assert (again.state, again.steps, again.happenings) == ("Rejected", (), ())
-        assert again.title.endswith("was rejected; nothing was done")
+        assert again.title.endswith("was rejected; this run did nothing")
         assert again.rows == page.rows
 
 
@@ -138,34 +138,51 @@ async def test_a_plan_says_what_it_would_do_to_how_many_and_every_reason_not_to(
 
 async def test_a_plan_leads_to_its_decision_and_a_held_item_to_its_answer(tmp_path: Path) -> None:
     """The links of a page fill in the forms; whoever follows them types the name, the number and the reason."""
-    async with night(tmp_path, stage(one), limits={"two_people_above": 100}) as n:
+    async with night(tmp_path, stage(one), limits={"recipients_per_run": 100}) as n:
         page = await planned(n)
         assert [s.deployment for s in page.steps] == ["approve/approve", "reject/reject", "recover/recover"]
         how = RecoverForm.model_validate(page.steps[2].parameters["how"])
         assert (how.plan, how.dry_run) == (page.digest[:12], False)
         await approve_plan(consent(n, page, 350))
-        held = await run(n, page, starter="Dana Reyes")
-        approve, answer, again = held.steps
-        assert (approve.deployment, answer.deployment) == ("approve/approve", "answer/answer")
-        assert again.deployment == "recover/recover"
+        held = await run(n, page)
+        answer, again = held.steps
+        assert (answer.deployment, again.deployment) == ("answer/answer", "recover/recover")
         given = {**answer.parameters["given"], "answered_by": "Lee", "reason": "the gala is over", "config": n.config}
         assert "stays held" in await answer_held(AnswerForm.model_validate(given)), "the recommended answer is to wait"
-        assert (await run(n, page, starter="Sam Okafor")).state == "All clear"
+        n.policy()
+        assert (await run(n, page)).state == "All clear"
 
 
-async def test_an_approval_that_is_not_enough_says_so_and_the_run_s_page_leads_to_the_next_one(tmp_path: Path) -> None:
-    """As at the terminal: whoever approves a plan for two people reads that one more is needed."""
+async def test_a_plan_that_lacks_an_approver_says_so_and_its_run_does_nothing(tmp_path: Path) -> None:
+    """As at the terminal: no item is held and no ticket filed for want of a second name."""
     async with night(tmp_path, stage(one), limits={"two_approvers_above": 100}) as n:
         page = await planned(n)
         first = await approve_plan(consent(n, page, 350))
         assert first.endswith("Not enough yet (350 recipients need the approval of 2 different people).")
-        assert [s.deployment for s in (await run(n, page)).steps] == [
-            "approve/approve",
-            "answer/answer",
-            "recover/recover",
-        ]
+        waiting = await run(n, page)
+        assert (waiting.state, waiting.title) == (
+            AWAITING,
+            f"Plan {page.digest[:12]} waits for approval; nothing was done",
+        )
+        assert "350 recipients need the approval of 2 different people." in waiting.text
+        assert waiting.steps == page.steps
+        async with n.open() as systems:
+            assert await systems.ledger.items() == ()
         second = await approve_plan(consent(n, page, 350, approved_by="Sam Okafor"))
         assert second.endswith("The plan is approved; it can be started.")
+        assert (await run(n, page)).state == "All clear"
+
+
+@pytest.mark.requirement("R001.13", "R001.34")
+async def test_who_approved_a_plan_for_many_cannot_start_it_alone(tmp_path: Path) -> None:
+    async with night(tmp_path, stage(one), limits={"two_people_above": 100}) as n:
+        page = await planned(n)
+        await approve_plan(consent(n, page, 350))
+        waiting = await run(n, page, starter="Dana Reyes")
+        assert waiting.state == AWAITING
+        assert "somebody other than the person who starts the run" in waiting.text
+        assert n.writes() == []
+        assert (await run(n, page, starter="Sam Okafor")).state == "All clear"
 
 
 async def test_held_items_without_a_link_of_their_own_are_counted_and_those_with_advice_come_first(

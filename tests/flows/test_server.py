@@ -104,9 +104,15 @@ def notices(server: Server) -> Iterator[Notices]:
 
 @pytest.fixture(scope="module")
 def held(
-    server: Server, pages: Pages | None, planned: dict[str, Any], digest: str, refused: str, notices: Notices
+    server: Server,
+    estate: Estate,
+    pages: Pages | None,
+    planned: dict[str, Any],
+    digest: str,
+    refused: str,
+    notices: Notices,
 ) -> dict[str, Any]:
-    """The plan, approved by the very person who then starts it: more than a thousand people need another approver."""
+    """The plan, approved and started by two people, while the policy lets fewer people be reached in one run."""
     if pages is None:
         consent = {"plan": digest, "approved_by": "Dana Reyes", "recipients": 1200, "caveat_read": True}
         approval = server.api.start("approve/approve", approval=consent)
@@ -124,34 +130,35 @@ def held(
     said, following = approved["state"]["message"].split(". ")
     assert said == f"Dana Reyes approves plan {digest} (1200 recipients)"
     assert following == "The plan is approved; somebody other than Dana Reyes starts it."
-    if pages is None:
-        how = {"plan": digest, "dry_run": False, "started_by": "Dana Reyes"}
-        return server.api.run("recover/recover", outage={}, how=how)
-    pages.artifact(planned["id"], "plan-report", "ready to recover")
-    pages.follow("run it, once it is approved", "Dry run")
-    pages.fill("Your name", "Dana Reyes")
-    run = pages.submit("run")
-    pages.watch(run, "Held")
-    return server.api.finished(run)
+    with estate.fewer_recipients_a_run(1000):
+        if pages is None:
+            how = {"plan": digest, "dry_run": False, "started_by": "Sam Okafor"}
+            return server.api.run("recover/recover", outage={}, how=how)
+        pages.artifact(planned["id"], "plan-report", "ready to recover")
+        pages.follow("run it, once it is approved", "Dry run")
+        pages.fill("Your name", "Sam Okafor")
+        run = pages.submit("run")
+        pages.watch(run, "Held")
+        return server.api.finished(run)
 
 
 @pytest.fixture(scope="module")
 def recovered(server: Server, pages: Pages | None, held: dict[str, Any], digest: str) -> dict[str, Any]:
-    """The held item answered, and the same plan run by somebody else."""
+    """The held item answered, and the same plan run again under the policy as it was."""
     if pages is None:
         (item,) = held_keys(server, held)
-        given = {"item": item, "choice": "wait", "answered_by": "Lee", "reason": "Sam will start it"}
+        given = {"item": item, "choice": "wait", "answered_by": "Lee", "reason": "the limit is raised"}
         answered = server.api.run("answer/answer", given=given)
         assert answered["state_type"] == "COMPLETED", answered["state"]
         how = {"plan": digest, "dry_run": False, "started_by": "Sam Okafor"}
         return server.api.run("recover/recover", outage={}, how=how)
-    pages.artifact(held["id"], "recovery-report", "Not approved")
+    pages.artifact(held["id"], "recovery-report", "recipients in one run")
     pages.follow("answer", "Reason")
     pages.fill("Your name", "Lee")
-    pages.fill("Reason", "Sam will start it")
+    pages.fill("Reason", "the limit is raised")
     answered = server.api.finished(pages.submit("answer"))
     assert answered["state"]["message"] == "It stays held."
-    pages.artifact(held["id"], "recovery-report", "Not approved")
+    pages.artifact(held["id"], "recovery-report", "recipients in one run")
     pages.follow("run the plan again", "Dry run")
     pages.fill("Your name", "Sam Okafor")
     run = pages.submit("run-again")
@@ -194,10 +201,7 @@ def test_a_run_that_is_refused_ends_with_a_sentence_and_what_to_do_and_logs_no_t
     assert not [text for text in server.api.logs(refused) if "Traceback" in text], logged
 
 
-@pytest.mark.requirement("R001.13", "R001.34")
-def test_who_approved_cannot_start_alone_and_the_held_item_is_announced_once(
-    server: Server, estate: Estate, held: dict[str, Any], notices: Notices
-) -> None:
+def test_a_held_item_is_announced_once(server: Server, held: dict[str, Any], notices: Notices) -> None:
     assert (held["state_type"], held["state"]["name"]) == ("COMPLETED", "Held")
     (item,) = held_keys(server, held)
     assert wait_until("a notice", 60, lambda: notices.told) == [{"subject": "An item is held", "item": item}]
