@@ -27,7 +27,7 @@ from recovery.desk.settings import DeskSettings
 from recovery.desk.sla import Milestone, SlaClock, reached
 from recovery.desk.sla_settings import Severity
 from recovery.errors import LedgerConflict, RefusedError, UsageError
-from recovery.model import ActionKind, System
+from recovery.model import ActionKind, System, iso
 
 TRIES = 25
 WAITING = timedelta(days=30)
@@ -92,7 +92,16 @@ class Intake:
         return (Change("mail_received", MACHINE, self._now(), mail_data(kept, request)),)
 
     async def alert(self, signal: notice.Signal) -> str:
-        """A monitoring alert (R002.2); the incident it opened or joined, "" for planned work."""
+        """A monitoring alert (R002.2); the incident it opened or joined, "" for planned work.
+
+        An id that fires again after its incident was resolved is a new alert: many monitors name the check, not the
+        event, and an alert that is taken for an old one wakes nobody.
+        """
+        before = (await self._load()).get(signal.ref)
+        if before is not None and before.incident:
+            resolved_at = (await self.office.incident(before.incident)).resolved_at
+            if resolved_at is not None and signal.at > resolved_at:
+                signal = replace(signal, ref=f"{signal.ref}@{iso(signal.at)}")
 
         def decide(known: Mapping[str, Came]) -> Sequence[Change]:
             if signal.ref in known:

@@ -90,6 +90,10 @@ def _taken_line(taken: Taken) -> str:
 
 async def alert(config: Path | None, said: Alert, *, as_json: bool) -> int:
     """`allclear incident alert`."""
+    if not said.ref.strip():
+        raise UsageError(
+            "An alert needs its id.", "Give what the monitor calls it; the same id again is the same alert."
+        )
     async with open_office(config, as_json) as (desk, office):
         now = desk.systems.clock.now()
         signal = notice.Signal("alert", said.ref, now, said.service, said.account, said.text, said.planned)
