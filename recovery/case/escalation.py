@@ -140,7 +140,8 @@ def _in_turn(case: Case, stage: Stage) -> None:
             raise RefusedError(f"{stage.title}: stage {earlier!r} has not been recorded", "record it first")
         if record.resolved:
             raise RefusedError(
-                f"{stage.title}: stage {earlier!r} has resolved the case", "open a new case if it returns"
+                f"{stage.title}: stage {earlier!r} has resolved the case",
+                "record that stage again with --not-resolved if it returns",
             )
 
 

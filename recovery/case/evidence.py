@@ -28,7 +28,10 @@ _HEADER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.I)
 _NUMBER_FIELD = re.compile(
     r'("[a-z_]*(?:phone|mobile|msisdn|whatsapp|wa_id|recipient)[a-z_]*"\s*:\s*)"?\+?[\d ()./-]{6,}"?', re.I
 )
-_NUMBER = re.compile(r"(?<![\w+.-])\+\d(?:[ ()./-]{0,2}\d){7,14}(?!\w)")
+# People write and copy numbers with all kinds of blanks and hyphens; abroad "00" stands for "+", and in some ids too.
+_GAP = r"(?:[^\S\r\n]|[()./\u2010-\u2015-]){0,2}"
+_ABROAD = rf"\+{_GAP}\d(?:{_GAP}\d){{7,14}}|00{_GAP}[1-9](?:{_GAP}\d){{9,14}}"
+_NUMBER = re.compile(rf"(?<![\w+.-])(?:{_ABROAD})(?!\w)")
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"%PDF-": "application/pdf"}
 
 

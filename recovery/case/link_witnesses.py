@@ -210,6 +210,12 @@ def _sent_at(visit: Visit) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _least_age(visit: Visit, sent: datetime) -> timedelta:
+    """How long ago it was sent at least: one of which only the day is known may have left at that day's end."""
+    known_to_the_day = len(visit.fields["sent_on"].strip()) == len("YYYY-MM-DD")
+    return visit.clock.now() - sent - timedelta(days=int(known_to_the_day))
+
+
 async def coverage(visit: Visit, check: Check) -> Sight:
     """Whether the provider reports clicks at all for this region and this age (R000.21)."""
     del check
@@ -218,11 +224,11 @@ async def coverage(visit: Visit, check: Check) -> Sight:
     not_served = profile.settings["unsupported_regions"]
     codes: list[str] = []
     assert isinstance(not_served, tuple)
-    outside = sorted(set(panel.regions) & set(not_served))
+    outside = sorted({region.strip().upper() for region in panel.regions} & set(not_served))
     if outside:
         codes.append("region_unsupported")
     sent = _sent_at(visit)
-    if limit and sent is not None and visit.clock.now() - sent > timedelta(days=limit):
+    if limit and sent is not None and _least_age(visit, sent) > timedelta(days=limit):
         codes.append("too_old")
     facts = {"regions": ", ".join(outside), "age_limit_days": str(limit) if limit else "none"}
     if codes:

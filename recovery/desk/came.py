@@ -46,6 +46,7 @@ class Came:
     came_to: str = ""
     answered: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     tried: dict[str, str] = field(default_factory=dict)
+    warned: set[str] = field(default_factory=set)
     replies: tuple[Reply, ...] = ()
     incident: str = ""
     fate: str = ""
@@ -74,6 +75,8 @@ def follow(known: dict[str, Came], events: Iterable[StreamEvent | Change]) -> No
             known[ref].answered[str(d["answer"])] = (event.at, str(d.get("message_ref", "")))
         elif event.kind == "answered":
             known[ref].tried[str(d["answer"])] = str(d.get("text", ""))
+        elif event.kind == "warned":
+            known[ref].warned.add(str(d["warning"]))
         elif event.kind == "reply_received":
             texts = {n: str(d.get(n, "")) for n in ("message_ref", *REPLIED)}
             known[ref].replies += (Reply(at=datetime.fromisoformat(str(d["at"])), **texts),)

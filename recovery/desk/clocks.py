@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from recovery.desk.incident import Incident, Report
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla import Milestone, Pause, SlaClock, Target, reached
+from recovery.desk.sla_settings import SEVERITIES
 
 ACKNOWLEDGEMENT = "acknowledgement"
 FIRST_RESPONSE = "first response"
@@ -34,6 +35,24 @@ def general_clock(settings: DeskSettings, about: str, account: str, received_at:
     """The soft fallback for a request that nobody has classified yet (R003.26)."""
     target = settings.sla.rules.general_target
     return SlaClock(GENERAL, about, received_at, target, settings.timetable(account), soft=True)
+
+
+def request_clocks(
+    settings: DeskSettings, about: str, account: str, received_at: datetime, acknowledged_at: datetime | None
+) -> tuple[SlaClock, ...]:
+    """What runs for a request before anybody has classified it: the soft promise and its acknowledgement (R003.5).
+
+    The automatic receipt of `acknowledged_at` counts where the setting says so. Until the severity is known the highest
+    one that promises an acknowledgement holds.
+    """
+    general = general_clock(settings, about, account, received_at)
+    promises = (settings.sla.targets[severity].acknowledgement for severity in SEVERITIES)
+    target = next((promise for promise in promises if promise is not None), None)
+    if target is None:
+        return (general,)
+    stopped_at = acknowledged_at if settings.sla.rules.automatic_acknowledgement_counts else None
+    timetable = settings.timetable(account)
+    return general, SlaClock(ACKNOWLEDGEMENT, about, received_at, target, timetable, stopped_at=stopped_at)
 
 
 def rca_recipients(settings: DeskSettings, incident: Incident) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeAlias, cast
 
 from recovery.act import ABSENT, CANNOT_TELL, SEEN, Look
@@ -123,9 +123,10 @@ def _page(m: Making) -> Deed | None:
 
 def _chat(m: Making) -> Deed | None:
     chat, p = m.desks.chat, m.payload
-    if chat is None or m.incident is None:
+    if chat is None:
         return None
-    channel, since = str(p["channel"]), m.incident.noticed_at - CLOCKS_APART
+    began: datetime = p["since"] if m.incident is None else m.incident.noticed_at
+    channel, since = str(p["channel"]), began - CLOCKS_APART
 
     async def send(attempt: OpenAttempt) -> WriteResult:
         return await chat.post(channel, str(p["text"]), tuple(p["lines"]), m.marker, attempt, str(p["thread"]))

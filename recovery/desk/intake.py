@@ -16,6 +16,7 @@ from recovery.act import IT_HAPPENED
 from recovery.desk import log, mailbox, notice, rules
 from recovery.desk.business_time import DAWN
 from recovery.desk.came import ANSWER, REPLIED, STREAM, Came, Reply, answered_by, fold, follow, mail_data, reply_data
+from recovery.desk.clocks import request_clocks
 from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
 from recovery.desk.mailbox import Request
 from recovery.desk.office import CHOICES, QUIET, IncidentOffice
@@ -24,9 +25,10 @@ from recovery.desk.perform import EFFECTS
 from recovery.desk.ports import IncomingMail, MailSource
 from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
+from recovery.desk.sla import Milestone, SlaClock, reached
 from recovery.desk.sla_settings import Severity
 from recovery.errors import LedgerConflict, RefusedError, UsageError
-from recovery.model import ActionKind
+from recovery.model import ActionKind, System, iso
 
 TRIES = 25
 WAITING = timedelta(days=30)
@@ -109,7 +111,16 @@ class Intake:
         return ""
 
     async def alert(self, signal: notice.Signal) -> str:
-        """A monitoring alert (R002.2); the incident it opened or joined, "" for planned work."""
+        """A monitoring alert (R002.2); the incident it opened or joined, "" for planned work.
+
+        An id that fires again after its incident was resolved is a new alert: many monitors name the check, not the
+        event, and an alert that is taken for an old one wakes nobody.
+        """
+        before = (await self._load()).get(signal.ref)
+        if before is not None and before.incident:
+            resolved_at = (await self.office.incident(before.incident)).resolved_at
+            if resolved_at is not None and signal.at > resolved_at:
+                signal = replace(signal, ref=f"{signal.ref}@{iso(signal.at)}")
 
         def decide(known: Mapping[str, Came]) -> Sequence[Change]:
             if signal.ref in known:
@@ -153,6 +164,35 @@ class Intake:
                 break
         if answered:
             await self._pass_on([came for ref, came in (await self._load()).items() if ref in answered])
+
+    async def warn(self) -> None:
+        """Tells the alarms channel, once each, of promises that run out for requests nobody has classified (R003.26).
+
+        The latest that was reached stands for those before it. A channel that cannot be written to is tried next round.
+        """
+        shares, now = self.settings.sla.rules.warn_at, self._now()
+        for came in await self.waiting():
+            if now - came.signal.at > WAITING:
+                continue
+            for clock in clocks_of(self.settings, came):
+                stone = next(reversed(reached(clock, shares, now)), None)
+                if stone is None or warning_of(stone) in came.warned:
+                    continue
+                told = await self.office.outbox.alone(self._warning(came, stone), f"intake/{came.signal.ref}")
+                if not told.done:
+                    return
+                data = {"ref": came.signal.ref, "warning": warning_of(stone)}
+                await self._append(lambda _k, d=data: (Change("warned", MACHINE, now, d),))  # type: ignore[misc] # as above
+
+    def _warning(self, came: Came, stone: Milestone) -> Effect:
+        clock, ref = stone.clock, came.signal.ref
+        said = "Promise broken" if stone.breach else f"{stone.share:.0%} used"
+        about = f"{clock.name} ({clock.target}) of {ref}, which nobody has classified"
+        lines = (f"From {came.signal.account or 'an unknown client'}: {came.signal.text}",)
+        channel = self.settings.desk.channels.alarms
+        payload: dict[str, object] = {"channel": channel, "text": f"{said}: {about}.", "lines": lines, "thread": ""}
+        payload["since"] = came.signal.at
+        return Effect(ActionKind.CHAT, System.SLACK, ref, warning_of(stone), payload)
 
     async def waiting(self) -> tuple[Came, ...]:
         """Mails that nobody has classified and that belong to no incident, oldest first."""
@@ -304,6 +344,18 @@ class Intake:
 
     def _now(self) -> datetime:
         return self.office.clock.now()
+
+
+def clocks_of(settings: DeskSettings, came: Came) -> tuple[SlaClock, ...]:
+    """The clocks of a request that nobody has classified."""
+    receipt = came.answered.get("acknowledgement")
+    signal = came.signal
+    return request_clocks(settings, signal.ref, signal.account, signal.at, receipt[0] if receipt else None)
+
+
+def warning_of(stone: Milestone) -> str:
+    """The name of a warning: the same one is told once."""
+    return f"{stone.clock.name}-{stone.share:g}"
 
 
 def _takes_in(incident: Incident) -> bool:

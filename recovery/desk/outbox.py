@@ -284,7 +284,10 @@ def _link(key: str, about: str, title: str, url: str, resolved: bool) -> dict[st
 def _in_app(incident: Incident, now: datetime, settings: DeskSettings) -> Iterator[Effect]:
     """The present phase's guide: others down first, audience set, then shown; the resolved one down when it expires."""
     post, guides = last_phase_post(incident), settings.desk.in_app.guides
-    if post is None or guides is None or not switches_guides(incident, settings):
+    if post is None or guides is None:
+        return
+    if not switches_guides(incident, settings):
+        yield from _too_widely_shown(incident, settings)
         return
     waiting = False
     for phase in PHASES:
@@ -309,6 +312,15 @@ def _in_app(incident: Incident, now: datetime, settings: DeskSettings) -> Iterat
     if due is not None and now >= due:
         payload = {"guide_ref": guide, "state": "disabled"}
         yield _effect(ActionKind.WITHDRAW, System.PENDO, place, f"expiry-post-{post.n}", payload)
+
+
+def _too_widely_shown(incident: Incident, settings: DeskSettings) -> Iterator[Effect]:
+    """The guide that we showed to everybody before the scope was narrowed comes down; the rest is for people."""
+    shown = [p for p in incident.posts if f"announce/pendo/{incident.ref}/{p.phase}@post-{p.n}" in incident.delivered]
+    if settings.desk.in_app.mode == "guides" and shown:
+        post = shown[-1]
+        payload = {"guide_ref": getattr(settings.desk.in_app.guides, post.phase), "state": "disabled"}
+        yield _effect(ActionKind.WITHDRAW, System.PENDO, f"{incident.ref}/{post.phase}", f"narrowed-{post.n}", payload)
 
 
 def switches_guides(incident: Incident, settings: DeskSettings) -> bool:

@@ -47,6 +47,7 @@ async def desk_round(desk: DeskSystems) -> DeskRound:
     await intake.place()
     done = await office.round(QUIET)
     await intake.answer()
+    await intake.warn()
     problems += [f"{ref}: {answer} to the customer: {why}" for ref, answer, why in await intake.open_answers()]
     return DeskRound(done.told, (*problems, *done.problems), await _news(desk, office))
 

@@ -72,12 +72,13 @@ async def _incident(desk: DeskSettings, ledger: Journal, stream: str, now: datet
 async def _requests(desk: DeskSettings, ledger: Journal, now: datetime) -> list[View]:
     """Mails that nobody has classified, with the soft promise that holds for them."""
     from recovery.desk.came import STREAM, fold
-    from recovery.desk.clocks import general_clock
+    from recovery.desk.intake import clocks_of
     from recovery.desk.sla import read
 
     waiting = [c for c in fold(await ledger.stream(STREAM)).values() if c.mail is not None and not c.fate]
-    clocks = [general_clock(desk, c.signal.ref, c.signal.account, c.signal.at) for c in waiting]
-    return [_clock(clock, read(clock, now)) for clock in clocks if now - clock.started_at <= QUIET]
+    clocks = [clock for came in waiting if now - came.signal.at <= QUIET for clock in clocks_of(desk, came)]
+    readings = [(clock, read(clock, now)) for clock in clocks]
+    return [_clock(clock, reading) for clock, reading in readings if reading.state in COUNTING]
 
 
 def _update_due(desk: DeskSettings, incident: Incident) -> str | None:
@@ -107,7 +108,8 @@ def desk_lines(view: View) -> Iterator[str]:
         yield f"incident     {incident['ref']}  {incident['severity']}, {incident['phase']}: {incident['title']}"
         yield from _clock_lines(incident["clocks"])
     if view["requests"]:
-        yield f"requests     {len(view['requests'])} wait to be classified: `allclear incident requests`"
+        count = len({clock["about"] for clock in view["requests"]})
+        yield f"requests     {count} wait to be classified: `allclear incident requests`"
         yield from _clock_lines(view["requests"])
 
 

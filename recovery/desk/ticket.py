@@ -19,8 +19,10 @@ SUMMARY_CHARS = 250
 def ticket_draft(settings: DeskSettings, incident: Incident, found: tuple[str, ...] = ()) -> TicketDraft:
     """The ticket with its four fields (R002.8 to R002.11), without marker; `found` are lines about affected items."""
     definition = settings.desk.severities[incident.severity]
+    # What a severity never covers is for people to judge: it stands where they would change it.
+    excluded = (f"Does not include: {', '.join(definition.excludes)}",) if definition.excludes else ()
     sections: list[tuple[str, tuple[str, ...]]] = [
-        ("Severity", (f"{incident.severity}: {definition.definition}", f"Scope: {incident.scope}")),
+        ("Severity", (f"{incident.severity}: {definition.definition}", *excluded, f"Scope: {incident.scope}")),
         ("Noticed", _noticed(incident)),
         ("Customer reports", tuple(f"{r.customer or r.account}: {r.subject}" for r in incident.reports)),
         ("Affected items", found),

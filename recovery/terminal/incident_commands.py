@@ -115,8 +115,11 @@ def check_customers(desk: DeskSystems, named: Sequence[str]) -> None:
 
 async def report(config: Path | None, ref: str, by: str, given: Reported, *, as_json: bool) -> int:
     """`allclear incident report` and `link`: one customer's report, without a ticket or with one that exists."""
+    if not given.ref.strip():
+        raise UsageError("A report needs a name of its own.", "Give --report; the same name again is the same report.")
     async with open_office(config, as_json) as (desk, office):
         rules.authorize(desk.desk, by, "link")
+        check_customers(desk, (given.account,))
         now = desk.systems.clock.now()
         came = parse_moment(given.received, now) if given.received else now
         if came > now:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from recovery.desk import notice, rules
-from recovery.desk.clocks import general_clock
+from recovery.desk.clocks import ACKNOWLEDGEMENT, GENERAL
 from recovery.desk.incident import Change, Incident
-from recovery.desk.intake import Intake, Taken
+from recovery.desk.intake import Intake, Taken, clocks_of
 from recovery.desk.mail_file import read_mail_file
 from recovery.desk.mailbox import REQUEST
 from recovery.desk.settings import Scope
@@ -90,6 +90,10 @@ def _taken_line(taken: Taken) -> str:
 
 async def alert(config: Path | None, said: Alert, *, as_json: bool) -> int:
     """`allclear incident alert`."""
+    if not said.ref.strip():
+        raise UsageError(
+            "An alert needs its id.", "Give what the monitor calls it; the same id again is the same alert."
+        )
     async with open_office(config, as_json) as (desk, office):
         now = desk.systems.clock.now()
         signal = notice.Signal("alert", said.ref, now, said.service, said.account, said.text, said.planned)
@@ -110,7 +114,7 @@ async def requests(config: Path | None, *, as_json: bool) -> int:
         rows = []
         for came in await intake.waiting():
             request = intake.request(came)
-            reading = read(general_clock(desk.desk, request.ref, request.account, request.started_at), now)
+            readings = {clock.name: str(read(clock, now)) for clock in clocks_of(desk.desk, came)}
             rows.append(
                 {
                     "ref": request.ref,
@@ -119,7 +123,8 @@ async def requests(config: Path | None, *, as_json: bool) -> int:
                     "subject": came.mail.subject if came.mail else "",
                     "started_at": iso(request.started_at),
                     "missing": list(request.missing),
-                    "reading": str(reading),
+                    "reading": readings[GENERAL],
+                    "acknowledgement": readings.get(ACKNOWLEDGEMENT, ""),
                 }
             )
         if as_json:

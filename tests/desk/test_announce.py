@@ -331,6 +331,23 @@ def test_without_a_segment_for_the_affected_nothing_is_shown_to_everybody(tmp_pa
     assert "only the affected customers" in task.title
 
 
+@pytest.mark.requirement("R002.32")
+def test_a_guide_shown_to_everybody_comes_down_when_only_some_are_affected_after_all(tmp_path):
+    """Without a segment for them the affected are told by a person; the others no longer read it."""
+    only_all = (stage.GUIDES[0], stage.GUIDES[1].replace(', subset = "affected"', ""))
+    play = stage.Play(stage.settings(tmp_path, desk=[only_all]))
+    play.declare(scope="entire")
+    play.announce("investigating")
+    play.deliver()
+    play.add(rules.change_scope(play.settings, play.incident, "support.lead", play.now, "subset", ("acme",)))
+    play.deliver()
+    (down,) = [e.payload for e in play.done if "withdraw/pendo" in e.name]
+    assert down == {"guide_ref": "g1", "state": "disabled"}
+    assert "in-app/post-1/show" in [t.ref for t in tasks.tasks_for(play.settings, play.incident)]
+    play.deliver()
+    assert len(play.names("withdraw/pendo")) == 1
+
+
 @pytest.mark.requirement("R002.31")
 def test_by_hand_there_is_text_to_copy_a_deep_link_and_a_timed_take_down(play):
     """The take-down is due an hour after the person said it is up."""

@@ -174,6 +174,16 @@ def test_the_ticket_has_the_four_required_fields(play):
     assert draft.symptoms == ("Campaigns stay pending",)
 
 
+@pytest.mark.requirement("R003.32")
+def test_what_a_severity_does_not_include_stands_on_the_ticket(tmp_path):
+    """As the settings list it; without a list nothing is said."""
+    listed = ("excludes = []", 'excludes = ["a single user", "a missing feature"]')
+    for edits, line in (([listed], ("Does not include: a single user, a missing feature",)), ([], ())):
+        play = stage.Play(stage.settings(tmp_path / str(len(edits)), desk=edits))
+        said = dict(ticket.ticket_draft(play.settings, play.declare()).sections)["Severity"]
+        assert said[1:-1] == line
+
+
 @pytest.mark.requirement("R002.34")
 def test_duties_are_tracked_per_role(play):
     """Each role's duty is open until a person of that role signs it."""

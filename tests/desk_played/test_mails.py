@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from recovery.desk.mailbox import ref_of
-from tests.desk_played.front import SPEAKER, Front, open_front
+from tests.desk_played.front import ENGINEER, SPEAKER, Front, open_front
 from tests.desk_played.story import FULL
 
 
@@ -55,6 +55,30 @@ def test_an_answer_to_the_p1_address_pages_and_has_its_own_ticket_although_it_an
     ticket = tickets(front)["RE: How do I export?"]["id"]
     assert front.estate.state("zendesk").tickets[ticket].comments[0]["plain_body"] == down
     assert front.complaints() == []
+
+
+@pytest.mark.requirement("R002.2")
+def test_an_alert_whose_id_fires_again_after_its_incident_was_resolved_pages_again(front: Front) -> None:
+    """Until then the same id is the same alert; without an id it is refused."""
+    fired = ("alert", "check-7", "--text", "no mail leaves", "--service", "campaigns")
+    first = front.ask(*fired)["ref"]
+    front.ask("update", first, "--by", SPEAKER, "--set", "symptoms=no mail leaves")
+    assert front.ask(*fired)["ref"] == first
+    front.ask("confirm", first, "--by", ENGINEER)
+    front.announced(first, "resolved", "--reason", "it mended itself")
+    front.wait(minutes=3)
+    assert front.ask(*fired)["ref"] != first
+    assert [row["action"] for row in front.events("pagerduty", "event")] == ["trigger", "resolve", "trigger"]
+    front.ask("alert", " ", code=2)
+
+
+@pytest.mark.requirement("R002.6")
+def test_a_report_of_an_unknown_customer_or_without_a_name_is_refused(front: Front) -> None:
+    front.ask("declare", "Nothing is sent", "--by", SPEAKER, "--severity", "P1", "--ref", "inc-open")
+    given = ("--subject", "Where is it?", "--by", SPEAKER)
+    assert "nobody" in front.ask("report", "inc-open", "--report", "r1", "--account", "nobody", *given, code=2)["error"]
+    front.ask("report", "inc-open", "--report", "", "--account", "harbor", *given, code=2)
+    assert front.ask("show", "inc-open")["reports"] == []
 
 
 @pytest.mark.requirement("R003.14")

@@ -87,7 +87,12 @@ async def test_a_stage_opens_only_when_the_ones_before_it_found_no_resolution(tm
 @pytest.mark.requirement("R000.34")
 @pytest.mark.parametrize(
     ("region", "address"),
-    [("NA", "care@netcorecloud.com"), ("us", "care@netcorecloud.com"), ("IN", "helpdesk@netcorecloud.com")],
+    [
+        ("NA", "care@netcorecloud.com"),
+        ("us", "care@netcorecloud.com"),
+        ("United States", "care@netcorecloud.com"),
+        ("IN", "helpdesk@netcorecloud.com"),
+    ],
 )
 async def test_the_hand_over_goes_to_the_desk_of_the_region_by_mail_alone(
     tmp_path: Path, region: str, address: str

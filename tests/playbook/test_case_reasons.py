@@ -205,6 +205,28 @@ async def test_a_list_not_read_to_its_end_never_passes(tmp_path: Path) -> None:
     assert not outcome.diagnosis.complete
 
 
+@pytest.mark.requirement("R000.21")
+@pytest.mark.parametrize(
+    ("sent_on", "regions", "reason"),
+    [
+        ("2025-12-01", ("US",), ""),  # ninety days ago to the day: not over
+        ("2025-12-01T12:05:00+00:00", ("US",), ""),
+        ("2025-12-01T11:59:59+00:00", ("US",), "too_old"),
+        ("2025-11-30", ("US",), "too_old"),
+        ("2026-02-20", ("US", "de"), "region_not_reported"),
+        ("2026-02-20", ("eu",), "region_not_reported"),
+        ("2026-02-20", ("CH",), ""),
+    ],
+)
+async def test_age_and_region_are_told_to_the_day_and_to_the_country(
+    tmp_path: Path, sent_on: str, regions: tuple[str, ...], reason: str
+) -> None:
+    """Over ninety days, by the latest moment at which it can have been sent; a member country is the EU."""
+    table = Table(tmp_path, ToldPanel(), provider="meta", regions=regions)
+    await table.run(sent_on=sent_on)
+    assert {*(await table.case()).reasons} & {"too_old", "region_not_reported"} == ({reason} if reason else set())
+
+
 @pytest.mark.requirement("R000.20")
 async def test_total_and_unique_clicks_are_shown_apart(tmp_path: Path) -> None:
     table = await play(tmp_path, "not_reproduced")

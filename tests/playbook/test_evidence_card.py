@@ -127,6 +127,9 @@ async def test_a_real_browser_draws_the_card() -> None:
         ('{"recipient_whatsapp": "919812345678"}', "919812345678"),
         ('{"phoneNumber": 919812345678}', "919812345678"),
         ("call +49 (151) 1234-5678 now", "1234-5678"),
+        ("call +91\u00a098765\u00a043210 now", "98765"),
+        ("call +49\u2011151\u201112345678 now", "12345678"),
+        ("call 0044 20 7946 0958 now", "7946"),
     ],
 )
 def test_secrets_keys_in_queries_and_phone_numbers_are_redacted(text: str, gone: str) -> None:
@@ -136,7 +139,8 @@ def test_secrets_keys_in_queries_and_phone_numbers_are_redacted(text: str, gone:
 
 def test_redaction_leaves_ids_and_counts_alone() -> None:
     text = (
-        '{"id": "1234567890123456", "name": "spring_offer", "delivered": 1234567, "url": "https://x.example/a?p={{1}}"}'
+        '{"id": "1234567890123456", "name": "spring_offer", "delivered": 1234567, "url": "https://x.example/a?p={{1}}"}\n'
+        "campaign 0012345678, sent 2026-11-01T08:00:00+00:00, up by +5\n12345678 in all"
     )
     assert redact(text) == text
 
