@@ -7,23 +7,22 @@ each incident opened once (R002.2 to R002.4, R003.4 to R003.10, R003.14, R003.42
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from recovery.act import IT_HAPPENED
-from recovery.desk import log, mailbox, notice, rules
+from recovery.desk import join, log, mailbox, notice, rules
 from recovery.desk.business_time import DAWN
-from recovery.desk.came import ANSWER, REPLIED, STREAM, Came, Reply, answered_by, fold, follow, mail_data, reply_data
+from recovery.desk.came import ANSWER, STREAM, Came, answered_by, fold, follow, mail_data, reply_data
 from recovery.desk.clocks import request_clocks
-from recovery.desk.incident import MACHINE, Change, Incident, Report, plain
+from recovery.desk.incident import MACHINE, Change, Incident, plain
 from recovery.desk.mailbox import Request
 from recovery.desk.office import CHOICES, QUIET, IncidentOffice
 from recovery.desk.outbox import Effect
 from recovery.desk.perform import EFFECTS
 from recovery.desk.ports import IncomingMail, MailSource
-from recovery.desk.rules import Declaration
 from recovery.desk.settings import DeskSettings
 from recovery.desk.sla import Milestone, SlaClock, reached
 from recovery.desk.sla_settings import Severity
@@ -271,7 +270,7 @@ class Intake:
     async def _place(self, known: Mapping[str, Came]) -> None:
         """Signals that open or join incidents (R002.3, R002.4); what reports no trouble waits to be classified."""
         signals = [c.signal for c in known.values() if not c.fate and not self._no_report(c)]
-        opened = [_opened(i) for i in await self.office.incidents(QUIET) if _takes_in(i)]
+        opened = [join.opened(i) for i in await self.office.incidents(QUIET) if join.takes_in(i)]
         for decision in notice.notice(signals, opened, self.settings.desk.notice):
             if decision.fate == "wait":
                 continue
@@ -280,7 +279,7 @@ class Intake:
                 ref = await self._open(decision, known)
             for signal in decision.signals:
                 if decision.fate == "merge":
-                    await self.office.step(ref, _merging(signal, self._now()))
+                    await self.office.step(ref, join.merging(signal, self._now()))
                 await self._placed(signal.ref, ref, decision.fate)
 
     def _no_report(self, came: Came) -> bool:
@@ -296,10 +295,10 @@ class Intake:
             said = mailbox.declaration(self.settings, self.request(came), came.mail)
             said = replace(said, source_ref=first.ref)
         else:
-            said = _declared(self.settings, decision, first)
+            said = join.declared(self.settings, decision, first)
         incident = await self.office.declare(MACHINE, said, decision.incident_ref)
         for signal in decision.signals:
-            await self.office.step(incident.ref, _merging(signal, self._now()))
+            await self.office.step(incident.ref, join.merging(signal, self._now()))
         return incident.ref
 
     async def _pass_on(self, mails: Iterable[Came]) -> None:
@@ -310,7 +309,7 @@ class Intake:
             if came.mail is not None and came.incident and now - came.moved_at <= WAITING:
                 groups[came.incident].append(came)
         for ref, group in groups.items():
-            await self.office.step(ref, partial(_all_told, group=group, now=now))
+            await self.office.step(ref, partial(join.all_told, group=group, now=now))
 
     async def _placed(self, ref: str, incident: str, fate: str) -> None:
         def decide(known: Mapping[str, Came]) -> Sequence[Change]:
@@ -356,97 +355,3 @@ def clocks_of(settings: DeskSettings, came: Came) -> tuple[SlaClock, ...]:
 def warning_of(stone: Milestone) -> str:
     """The name of a warning: the same one is told once."""
     return f"{stone.clock.name}-{stone.share:g}"
-
-
-def _takes_in(incident: Incident) -> bool:
-    """Whether signals may join it: not the record of a small fault or wish, nor of one request that a person made."""
-    major = incident.severity in ("P1", "P2") and (incident.source != "report" or bool(incident.also))
-    return major and incident.resolved_at is None
-
-
-def _opened(incident: Incident) -> notice.OpenIncident:
-    by_people = (e.at for e in incident.timeline if e.by != MACHINE)
-    active_at = max([incident.declared_at, *by_people])
-    paged = incident.severity == "P1"
-    return notice.OpenIncident(incident.ref, incident.noticed_at, incident.service, paged, active_at)
-
-
-def _all_told(incident: Incident, group: Sequence[Came], now: datetime) -> Sequence[Change]:
-    """What the incident has not been told yet of its mails."""
-    return [change for came in group for change in _told(incident, came, now)]
-
-
-def _told(incident: Incident, came: Came, now: datetime) -> Iterator[Change]:
-    """The mail as a report, the receipt we sent, and the customer's replies.
-
-    An answer to a mail of the incident goes to the report that its sender, or somebody of the same account, has made.
-    """
-    mail, ref = came.mail, came.signal.ref
-    if mail is None:
-        return
-    made = _report_of(incident, came) if came.fate == ANSWER and incident.report(ref) is None else None
-    if made is not None:
-        ref = made.ref
-        first = Reply(mail.message_ref, mail.received_at, mail.sender, mail.subject, mail.text)
-        if not _passed_on(incident, ref, first):
-            yield _reply(ref, now, first)
-    elif incident.report(ref) is None:
-        who = mail.sender
-        report = Report(ref, came.signal.account, who, who, mail.subject, mail.text, mail.received_at)
-        yield rules.add_report(MACHINE, report, now)
-    receipt = came.answered.get("acknowledgement")
-    if receipt is not None and not any(r.report_ref == ref and r.at == receipt[0] for r in incident.responses):
-        yield rules.record_response(MACHINE, now, ref, human=False, public=True, answered_at=receipt[0])
-    for reply in came.replies:
-        if not _passed_on(incident, ref, reply):
-            yield _reply(ref, now, reply)
-
-
-def _report_of(incident: Incident, came: Came) -> Report | None:
-    sender, account = came.mail.sender if came.mail else "", came.signal.account
-    same = [r for r in incident.reports if sender and r.email.casefold() == sender.casefold()]
-    return next(iter((*same, *(r for r in incident.reports if account and r.account == account))), None)
-
-
-def _reply(report_ref: str, now: datetime, reply: Reply) -> Change:
-    said = {"reply_ref": reply.ref, **{n: getattr(reply, n) for n in REPLIED}}
-    return rules.record_reply(report_ref, now, reply.at, said)
-
-
-def _passed_on(incident: Incident, report_ref: str, reply: Reply) -> bool:
-    """Whether the incident has the reply; an older program's event of it has the time alone."""
-    told = (e.data for e in incident.timeline if e.kind == "customer_replied")
-    return any(
-        d["reply_ref"] == reply.ref
-        if "reply_ref" in d
-        else (d.get("report_ref"), d.get("at")) == (report_ref, plain(reply.at))
-        for d in told
-    )
-
-
-def _merging(signal: notice.Signal, now: datetime) -> Callable[[Incident], Sequence[Change]]:
-    pair = (signal.source, signal.ref)
-
-    def decide(i: Incident) -> Sequence[Change]:
-        known = pair in ((i.source, i.source_ref), *i.also)
-        return () if known else (rules.merge_source(MACHINE, now, *pair),)
-
-    return decide
-
-
-def _declared(settings: DeskSettings, decision: notice.Decision, first: notice.Signal) -> Declaration:
-    """What signals alone can say: how bad it is and how far it reaches is for people, so doubt is P1 (R003.43)."""
-    accounts = tuple(dict.fromkeys(s.account for s in decision.signals if s.account))
-    return Declaration(
-        title=first.text or f"{first.source.replace('_', ' ')} {first.ref}",
-        source=first.source,
-        source_ref=first.ref,
-        severities=("P1", "P2"),
-        scope="subset",
-        kind="outage",
-        environment="production",
-        time_zone=settings.timetable(accounts[0] if accounts else "").versions[-1][1].zone,
-        noticed_at=decision.noticed_at,
-        service=next((s.service for s in decision.signals if s.service), ""),
-        customers=accounts,
-    )
