@@ -246,6 +246,8 @@ class Starter:
     async def _as_approved(self) -> Ruling | None:
         """Asks about a job that is not the one that was approved any more: gone, switched off or set up otherwise."""
         c, ref = self.context, self.context.item.slot.object_ref
+        if "active" not in c.item.before:  # it was listed no more when it was planned, and a person chose to start it
+            return None
         listing = await c.account.jobs.definitions()
         job = next((d for d in listing.items if d.ref == ref), None)
         if job is None and not listing.complete:

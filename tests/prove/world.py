@@ -8,6 +8,7 @@ from typing import Any
 
 from recovery.model import (
     ActionKind,
+    Facts,
     Harm,
     Kind,
     OutageWindow,
@@ -37,6 +38,10 @@ SYNC_GAP = gap_between({PEOPLE[r].email for r in ("1", "2", "3")}, {PEOPLE[r].em
 RELEASES: tuple[tuple[ActionKind, Harm], ...] = ((ActionKind.RELEASE, Harm.H3),)
 
 
+LISTED: Facts = {"active": True}
+"""What a plan says of a job that the dashboard listed: the last check before its start looks there again."""
+
+
 def _item(kind: Kind, ref: str, remedy: Remedy, actions: tuple[tuple[ActionKind, Harm], ...], **more: Any) -> PlanItem:
     system = System.PRO2 if kind is Kind.CAMPAIGN else System.DASHBOARD
     slot = Slot("acme", system.value, kind.value, ref, DUE, f"Newsletter {ref}", "UTC")
@@ -58,12 +63,13 @@ def items_of(scenario: str) -> tuple[PlanItem, ...]:
         case "two":
             return _campaign("7"), _campaign("8")
         case "run_now":
-            return (_item(Kind.TRIGGER, "t1", Remedy.RUN_NOW, ((ActionKind.RUN_NOW, Harm.H3),)),)
+            return (_item(Kind.TRIGGER, "t1", Remedy.RUN_NOW, ((ActionKind.RUN_NOW, Harm.H3),), before=LISTED),)
         case "import":
-            return (_item(Kind.IMPORT, "i1", Remedy.REPEAT_IMPORT, ((ActionKind.REPEAT_IMPORT, Harm.H2),)),)
+            act = ((ActionKind.REPEAT_IMPORT, Harm.H2),)
+            return (_item(Kind.IMPORT, "i1", Remedy.REPEAT_IMPORT, act, before=LISTED),)
         case "reprocess":
             act = ((ActionKind.REPROCESS, Harm.H2),)
-            return (_item(Kind.IMPORT, "i1", Remedy.REPROCESS, act, before={"run": "r1"}),)
+            return (_item(Kind.IMPORT, "i1", Remedy.REPROCESS, act, before={"run": "r1", **LISTED}),)
         case "sync":
             act = ((ActionKind.TAGGED_IMPORT, Harm.H2),)
             return (_item(Kind.DATA_SYNC, "s1", Remedy.TAGGED_IMPORT, act, before={"gap_digest": SYNC_GAP.digest}),)
