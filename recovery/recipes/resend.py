@@ -6,6 +6,7 @@ original is read again before the copy is armed and until it leaves; if the orig
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -28,6 +29,11 @@ from recovery.ports import Campaign, CampaignContent
 from recovery.recipes.armed import Armed
 from recovery.recipes.context import Context, confirmed, ended_by, held
 from recovery.testify import LIVE, STATUS_WORDS, STOPPED_STATUSES
+
+REPLACED = "[STOPPED, replaced] "
+"""Stands before the name of a stopped original. A copy takes the name over, and it is the one that goes out."""
+
+_MARKERS = re.compile(r" ?\[RK-[A-Z2-7]+\]")
 
 
 async def resend(context: Context) -> Ended:
@@ -174,7 +180,7 @@ class _Resend:
         spec = c.spec(ActionKind.DEFUSE, Harm.H1, self.ref)
         if not c.policy.defuse or (c.marker in original.name and not await c.left_open(spec)):
             return
-        name = f"[STOPPED, replaced] {original.name} {c.marker}"
+        name = f"{REPLACED}{original.name} {c.marker}"
 
         async def look() -> Look:
             now = await self._original()
@@ -262,22 +268,29 @@ class _Resend:
 
     async def _mark(self, copy_ref: str) -> None:
         c = self.context
-        name = f"{c.item.slot.name} {c.marker}"
+        name = f"{own_name(c.item.slot.name)} {c.marker}"
 
         async def look() -> Look:
             now = await c.account.campaigns.campaign(copy_ref)
-            return Look(SEEN if c.marker in now.name else ABSENT, now.ref, now.digest, f"copy is named {now.name!r}")
+            kind = SEEN if c.marker in now.name and REPLACED not in now.name else ABSENT
+            return Look(kind, now.ref, now.digest, f"copy is named {now.name!r}")
 
-        await c.runner.perform(
-            Effect(
-                c.spec(ActionKind.MARK, Harm.H0, copy_ref, detail=copy_ref),
-                f"mark copy {copy_ref} of {c.account.name}",
-                lambda attempt: c.account.campaigns.rename(copy_ref, name, attempt),
-                look,
-                repeatable=True,
-                settle_seconds=c.policy.waits.settle_copy,
+        try:
+            await c.runner.perform(
+                Effect(
+                    c.spec(ActionKind.MARK, Harm.H0, copy_ref, detail=copy_ref),
+                    f"mark copy {copy_ref} of {c.account.name}",
+                    lambda attempt: c.account.campaigns.rename(copy_ref, name, attempt),
+                    look,
+                    repeatable=True,
+                    settle_seconds=c.policy.waits.settle_copy,
+                )
             )
-        )
+        except Ended as ended:
+            named = (await c.account.campaigns.campaign(copy_ref)).name
+            if ended.outcome is not ItemOutcome.HELD or c.marker not in named:
+                raise
+            c.say(f"the copy keeps the name of its original: {ended.reason}")  # it is marked, which is what counts
 
     async def _same_content(self, copy_ref: str) -> None:
         """The copy says the same to the same people; where no text can be read, it must at least be a copy."""
@@ -364,11 +377,12 @@ class _Resend:
         if not listing.complete:
             raise RemoteError("pro2", self.context.account.name, f"the list is not whole: {listing.problem}")
         siblings = tuple(x for x in listing.items if self.context.marker in x.name and x.ref != self.ref)
-        name = self.context.item.slot.name.casefold()
+        parts = own_name(self.context.item.slot.name).casefold().split("…")  # a name too long was cut in its middle
         foreign = []
         for other in listing.items:
             later = other.created_at is None or other.created_at >= self.context.item.slot.due_at
-            looks_alike = name in other.name.casefold() and later and other.ref not in (self.ref, copy.ref)
+            alike = all(part in other.name.casefold() for part in parts)
+            looks_alike = alike and later and other.ref not in (self.ref, copy.ref)
             by_hand = other.source == "copy" and "[RK-" not in other.name
             if looks_alike and by_hand and other.status in ("1", "2", "5") and await self._alike(other.ref):
                 foreign.append(other)
@@ -385,6 +399,11 @@ class _Resend:
         if copy.send_amt < copy.total_amt:
             told = f"is leaving, {copy.send_amt} of {copy.total_amt} sent when it was last read"
         return confirmed(f"copy {copy_ref} {told}; the original stayed at rest")
+
+
+def own_name(name: str) -> str:
+    """A campaign's name without what we put round it when we stopped it: a plan made after that reads it with both."""
+    return _MARKERS.sub("", name.replace(REPLACED, ""))
 
 
 def _by_age(campaign: Campaign) -> tuple[int, str]:

@@ -247,3 +247,13 @@ def test_every_row_of_the_outage_table_is_well_formed() -> None:
         assert row["verdict"] in {v.value for v in Verdict} - {"done"}
         assert row["why"].endswith(".")
         assert row["remedy"] != "hold" or (row["question"] and row["recommended"])
+
+
+@pytest.mark.parametrize("kind", ["campaign", "scheduled_trigger"])
+def test_what_somebody_stopped_is_asked_about_as_stopped_and_not_as_unknown(kind: str) -> None:
+    """The logs were read and agree that it was stopped; a question that denies it sends people to look for nothing."""
+    rows = read_toml(FOLDER / "process-failure.toml")["decision"]
+    assert isinstance(rows, list)
+    code = "stopped_by_someone"
+    hit = next(r for r in rows if r["kind"] in (kind, "*") and r["verdict"] == "uncertain" and r["code"] in (code, "*"))
+    assert hit["code"] == code and hit["remedy"] == "hold" and "not tell whether" not in hit["why"]

@@ -149,6 +149,33 @@ async def test_a_colleagues_copy_sent_since_the_plan_holds_ours_back(tmp_path):
         assert [r["campaign"] for r in n.events("pro2", "campaign_status", by="api", api_user=7)] == ["101"]
 
 
+@pytest.mark.requirement("R001.14", "R001.15")
+@pytest.mark.parametrize("name", ["Gala", "A very long gala " * 20], ids=["short", "too-long"])
+async def test_a_colleagues_copy_holds_ours_back_in_a_plan_made_after_the_original_was_renamed(tmp_path, name):
+    """The plan then reads the name with our marks round it, and the colleague's copy has the name without them."""
+    async with night(tmp_path, stage(one)) as n:
+        pro2 = n.estate.account("harbor").pro2
+        pro2.campaigns[101].name = name[:255]
+        copy = pro2.copy(pro2.campaigns[101], user=1)
+        copy.name = name[:255]
+        pro2.schedule(copy, n.world.now(), user=1)
+        for _ in range(2):
+            row = only(await n.recover())
+            assert row.outcome is ItemOutcome.HELD and f"by hand already: {copy.id}" in row.question.text
+        assert pro2.campaigns[101].name.startswith("[STOPPED, replaced]")
+        assert [r["campaign"] for r in n.events("pro2", "campaign_status", by="api", api_user=7)] == ["101"]
+
+
+async def test_the_copy_that_goes_out_does_not_carry_the_words_that_mark_its_stopped_original(tmp_path):
+    """A copy takes its original's name over, and people read in the list of campaigns what went out and what not."""
+    async with night(tmp_path, stage(one)) as n:
+        assert only(await n.recover()).outcome is ItemOutcome.CONFIRMED
+        original, copy = (n.estate.account("harbor").pro2.campaigns[ref].name for ref in (101, 102))
+        assert original.startswith("[STOPPED, replaced] ") and "STOPPED" not in copy
+        marker = original[original.index("[RK-") :]
+        assert copy.endswith(f" {marker}") and copy.count("[RK-") == 1
+
+
 async def test_quiet_hours_of_the_account_hold_what_reaches_people_and_nothing_else(tmp_path):
     def mixed(story, account):
         one(story, account)

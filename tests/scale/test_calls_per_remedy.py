@@ -22,7 +22,7 @@ ZONE = "America/New_York"
 
 # account -> (reads at most, writes exactly) from the start of its item to its end, one of each remedy
 CALLS = {
-    "resend": (19, 4),
+    "resend": (21, 5),
     "reprocess": (9, 1),
     "repeat": (7, 1),
     "trigger": (7, 1),
