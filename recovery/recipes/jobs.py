@@ -31,6 +31,7 @@ from recovery.testify import (
     runs_of,
 )
 
+STARTS = frozenset({ActionKind.REPROCESS, ActionKind.RUN_NOW, ActionKind.REPEAT_IMPORT})
 Start = Callable[[OpenAttempt], Awaitable[WriteResult]]
 
 
@@ -160,6 +161,9 @@ class Starter:
             return held(
                 f"The dashboard of {c.account.name} does not offer this ({self.kind.value}). Who does it by hand?"
             )
+        if (before := await self._started_otherwise()) and c.answer != self.kind.value:
+            text = f"We have started this job for this item before ({before}). Start it once more?"
+            return held(text, "wait", self.kind.value)
         c.say(self.request)
         run_ref = await c.runner.perform(
             Effect(
@@ -173,6 +177,14 @@ class Starter:
             )
         )
         return await self.ending(run_ref)
+
+    async def _started_otherwise(self) -> str:
+        """A start of ours by another button, in words; or "". Its key is another, so the ledger would allow both."""
+        rows = await self.context.runner.ledger.actions(self.context.item.slot.key)
+        free = (ActionState.PLANNED, ActionState.SKIPPED, ActionState.CANCELLED)
+        mine = [r for r in rows if r.kind in STARTS and r.generation == self.context.item.generation]
+        other = next((r for r in mine if r.kind is not self.kind and r.attempts and r.state not in free), None)
+        return "" if other is None else f"{other.kind.value}, run {other.result_ref or 'not known'}"
 
     async def begun(self) -> bool:
         """Whether a start of ours was sent before, so that the run it replaces must not be stopped any more."""

@@ -167,3 +167,20 @@ async def test_a_trigger_that_was_changed_since_its_approval_is_asked_about_and_
         row = items(await n.run(systems, plan))["trg"]
         assert row.outcome is ItemOutcome.HELD and words in row.reason
         assert n.writes() == []
+
+
+async def test_a_job_that_failed_when_we_started_it_is_started_by_another_button_only_at_a_persons_word(
+    tmp_path: Path,
+) -> None:
+    """The next plan sees a failed run and proposes to reprocess it; that would be a second start for the same miss."""
+    async with night(tmp_path, stage(trigger)) as n:
+        n.estate.account("harbor").dashboard.knobs.run_outcomes["trg"] = "failed"
+        assert "which we started, ended as failed" in items(await n.recover())["trg"].reason
+        row = items(await n.recover())["trg"]
+        assert row.outcome is ItemOutcome.HELD and row.question is not None
+        assert "started this job for this item before (run_now, run " in row.question.text
+        assert [r["requested_by"] for r in n.events("dashboard", "run_requested")] == ["run_now"]
+        await n.answer(row.slot_key, "reprocess")
+        n.estate.account("harbor").dashboard.knobs.run_outcomes["trg"] = "succeeded"
+        assert items(await n.recover())["trg"].outcome is ItemOutcome.CONFIRMED
+        assert [r["requested_by"] for r in n.events("dashboard", "run_requested")] == ["run_now", "reprocess"]
