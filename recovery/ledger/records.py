@@ -33,6 +33,8 @@ from recovery.model import ActionKind, Exchange, ItemOutcome
 KILL_STREAM = "ledger/kill-switch"
 LAST_LETTER = "\U0010ffff"  # a noncharacter: no name has it, and every other letter sorts before it
 NOTABLE = frozenset({"orphan", "witness", "original"})
+STREAMS = 7_210_033  # PostgreSQL advisory locks of this kind: who adds to one stream takes turns
+IN_TURN = text("SELECT pg_advisory_xact_lock(:kind, hashtext(:stream))")
 UNENDED = (ItemOutcome.OPEN, ItemOutcome.HELD)
 
 
@@ -170,7 +172,11 @@ def _attempt_lines(row: Any, kind: ActionKind) -> list[HistoryRow]:
 def append(
     work: Work, stream: str, kind: str, by: str, at: datetime, data: Mapping[str, object], expected_seq: int | None
 ) -> int:
-    """Add one event after the last."""
+    """Add one event after the last; on PostgreSQL workers take turns, as SQLite's do by themselves."""
+    if work.on_postgresql:
+        work.execute(
+            text("SELECT pg_advisory_xact_lock(:kind, hashtext(:stream))"), {"kind": STREAMS, "stream": stream}
+        )
     last = (
         select(stream_event.c.seq, stream_event.c.hash)
         .where(stream_event.c.stream == stream)
