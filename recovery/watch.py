@@ -124,8 +124,10 @@ class Watcher:
     async def _look(self, row: ItemRow) -> Sighting | None:
         account = self.accounts[row.account]
         actions = {a.kind: a for a in await self.runner.ledger.actions(row.slot_key)}
-        if ActionKind.RELEASE in actions:
-            return await self._original(row, account, actions[ActionKind.RELEASE])
+        # A ledger that was lost after the release knows the copy by the try to take it back alone.
+        released = actions.get(ActionKind.RELEASE) or actions.get(ActionKind.DISARM)
+        if released is not None:
+            return await self._original(row, account, released)
         started = next((actions[kind] for kind in STARTS if kind in actions), None)
         return None if started is None else await self._job(row, account, started)
 

@@ -1,4 +1,4 @@
-"""Every crash point of every recipe times every fate of every write: a fourth in `make test`, else all."""
+"""Every crash point of every recipe times every fate of every write: an eighth in `make test`, else all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.prove.columns import amount, patience
 from tests.prove.families import crash_and_fault
 from tests.prove.runs import run_family
 
-STRIDE = amount(4, 1, 1)
+STRIDE = amount(8, 1, 1)
 
 
 @pytest.mark.timeout(patience(600))

@@ -25,7 +25,7 @@ from tests.prove.real import KINDS, LATE_SECONDS, Case, cut_and_rest, forked, ho
 
 FATES = ("applied", "not applied", "applied late")
 AT_ONCE = 16  # also for the connections of a PostgreSQL server: three a run
-EVERY = amount(16, 2, 1)  # of the boundaries x fates, each of two ways of going on
+EVERY = amount(24, 2, 1)  # of the boundaries x fates, each of two ways of going on
 ALONE = amount(80, 80, 1)  # of them, in a process of its own
 WRITES = (
     ("pro2", "v1:campaign_status"), ("pro2", "campaign_copy"), ("pro2", "campaign_edit"), ("dashboard", "reprocess"),

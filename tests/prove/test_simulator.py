@@ -21,7 +21,7 @@ from tests.prove.runs import regressions, run_many, run_seeds
 
 SCHEDULES = int(os.environ.get("ALLCLEAR_SCHEDULES", amount(20_000, 50_000, 50_000)))
 ON_THE_PRODUCTS_LEDGER = 100
-MOST_SECONDS = amount(25.0, None, None)
+MOST_SECONDS = amount(15.0, None, None)
 ROOT = Path(__file__).parents[2]
 
 
