@@ -22,7 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.events import emit_event
 from prefect.states import Completed, Failed
 
-from recovery.errors import AllclearError
+from recovery.errors import AllclearError, sentence
 from recovery.served.pages import Page, Step, Tally
 
 BETWEEN_UPDATES_SECONDS = 1.0
@@ -82,11 +82,7 @@ async def said(spoken: Awaitable[str]) -> State[Any]:
 
 def refused(error: AllclearError) -> State[Any]:
     """A failed end that says what to do. An exception that leaves a flow or task is logged with its whole trace."""
-    return Failed(message=" ".join(_sentence(part) for part in (str(error), error.hint) if part))
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return Failed(message=" ".join(sentence(part[:1].upper() + part[1:]) for part in (str(error), error.hint) if part))
 
 
 @asynccontextmanager

@@ -139,10 +139,11 @@ async def _report(call: Report) -> Any:
     Asked again only after an answer that says that nothing was done: a call whose reply was lost may have been taken,
     and a second record would never end. Prefect's client waits about two seconds of its own after such an answer.
     """
-    answered = 0
     from prefect.client.orchestration import get_client
     from prefect.exceptions import PrefectHTTPStatusError
     from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    answered = 0
 
     def busy(error: BaseException) -> bool:
         nonlocal answered

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Literal, NoReturn, TypeAlias
 
-from recovery.errors import LedgerConflict, RefusedError, RemoteError
+from recovery.errors import LedgerConflict, RefusedError, RemoteError, sentence
 from recovery.gate import Allow, Hold, Ruling, Skip
 from recovery.ledger.rows import ActionRow, ActionSpec, Caps
 from recovery.model import (
@@ -158,10 +158,9 @@ class Runner:
                 return await self.ledger.adopt(effect.spec.key, seen.ref, note, seen.digest)
             if seen.kind == CANNOT_TELL and effect.spec.harm >= Harm.H2:
                 # Nothing of ours is out there, so the action stays planned: one page that broke off costs one run.
-                text = (
-                    f"{effect.request}: Whether it happened before cannot be read: {sentence(seen.note)} What is true?"
-                )
-                raise Ended(ItemOutcome.HELD, text, Question(text, "wait", ("wait", "drop", IT_HAPPENED)))
+                said = f"Whether it happened before cannot be read: {seen.note}"
+                question = _what_is_true(effect, said, ("wait", "drop", IT_HAPPENED))
+                raise Ended(ItemOutcome.HELD, question.text, question)
         checked = self.clock.monotonic()  # before the first read: a pause between two of them makes the earlier one old
         await self._gate(effect)
         attempt = await self._begin(effect)
@@ -329,7 +328,7 @@ class Runner:
 
     async def _hold(self, effect: Effect, text: str, *, unknown: bool = False) -> NoReturn:
         choices = ("wait", "drop", IT_HAPPENED, IT_DID_NOT) if unknown else ("wait", "drop", IT_DID_NOT)
-        question = Question(f"{effect.request}: {sentence(text)} What is true?", "wait", choices)
+        question = _what_is_true(effect, text, choices)
         await self.ledger.hold(effect.spec.key, question)
         raise Ended(ItemOutcome.HELD, question.text, question)
 
@@ -351,10 +350,8 @@ class Runner:
     }
 
 
-def sentence(said: object) -> str:
-    """What was said, with a full stop where it brought none: another sentence follows."""
-    text = str(said).rstrip()
-    return text if text.endswith((".", "?", "!")) else f"{text}."
+def _what_is_true(effect: Effect, said: str, choices: tuple[str, ...]) -> Question:
+    return Question(f"{effect.request}: {sentence(said)} What is true?", "wait", choices)
 
 
 def caps_of(limits: Limits, run_ref: str) -> Caps:

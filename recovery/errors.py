@@ -90,3 +90,9 @@ class Refused(RemoteError):
 
 class BadReply(RemoteError):
     """The reply is not what the contract says: HTML, truncated, a missing field, a repeated page."""
+
+
+def sentence(said: object) -> str:
+    """What was said, with a full stop where it brought none: another sentence follows."""
+    text = str(said).rstrip()
+    return text if text.endswith((".", "?", "!")) else f"{text}."

@@ -160,14 +160,8 @@ class Policy:
         return None
 
 
-IRREVERSIBLE = frozenset(
-    {
-        ActionKind.RELEASE,
-        ActionKind.REPROCESS,
-        ActionKind.RUN_NOW,
-        ActionKind.REPEAT_IMPORT,
-        ActionKind.MAIL,
-        ActionKind.PAGE,
-    }
-)
+STARTS = (ActionKind.REPROCESS, ActionKind.RUN_NOW, ActionKind.REPEAT_IMPORT)
+"""The buttons that start a job of the dashboard."""
+
+IRREVERSIBLE = frozenset({ActionKind.RELEASE, *STARTS, ActionKind.MAIL, ActionKind.PAGE})
 """What cannot be taken back once it has left."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from recovery.act import Ended, Runner, sentence
+from recovery.act import Ended, Runner
 from recovery.answers import DROP, dropped_by
 from recovery.approvals import Consent
-from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError, Unavailable
+from recovery.errors import AllclearError, LedgerConflict, LedgerError, RefusedError, RemoteError, Unavailable, sentence
 from recovery.model import Answer, ItemOutcome, Kind, Plan, PlanItem, Question, Remedy, Verdict
 from recovery.plan import WHAT_NOW, is_intact
 from recovery.policy import Policy

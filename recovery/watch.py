@@ -21,12 +21,12 @@ from recovery.gate import overlap_bounds
 from recovery.ledger.rows import ActionRow, ActionSpec, ItemRow
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Saw, Slot
 from recovery.plan import key_for
+from recovery.policy import STARTS
 from recovery.ports import Account, Campaign
 from recovery.share import MOST_ACCOUNTS_AT_ONCE
 from recovery.testify import LIVE, STATUS_WORDS, STOPPED_STATUSES, run_saw, runs_of
 
 STREAM = "watch"
-STARTS = (ActionKind.REPROCESS, ActionKind.RUN_NOW, ActionKind.REPEAT_IMPORT)
 WATCHED = (ActionKind.RELEASE, *STARTS)
 
 

@@ -104,7 +104,7 @@ def expires_at(incident: Incident, settings: DeskSettings) -> datetime | None:
     post = last_phase_post(incident)
     if post is None or post.phase != "resolved":
         return None
-    shown = incident.delivered.get(f"announce/pendo/{incident.ref}/{post.phase}@post-{post.n}")
+    shown = incident.delivered.get(_guide_of(incident, post))
     return shown.at + timedelta(minutes=settings.desk.announcements.expiry_minutes) if shown else None
 
 
@@ -314,9 +314,14 @@ def _in_app(incident: Incident, now: datetime, settings: DeskSettings) -> Iterat
         yield _effect(ActionKind.WITHDRAW, System.PENDO, place, f"expiry-post-{post.n}", payload)
 
 
+def _guide_of(incident: Incident, post: Post) -> str:
+    """The name of the effect that shows a post in the product."""
+    return f"announce/pendo/{incident.ref}/{post.phase}@post-{post.n}"
+
+
 def _too_widely_shown(incident: Incident, settings: DeskSettings) -> Iterator[Effect]:
     """The guide that we showed to everybody before the scope was narrowed comes down; the rest is for people."""
-    shown = [p for p in incident.posts if f"announce/pendo/{incident.ref}/{p.phase}@post-{p.n}" in incident.delivered]
+    shown = [post for post in incident.posts if _guide_of(incident, post) in incident.delivered]
     if settings.desk.in_app.mode == "guides" and shown:
         post = shown[-1]
         payload = {"guide_ref": getattr(settings.desk.in_app.guides, post.phase), "state": "disabled"}

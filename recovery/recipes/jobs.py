@@ -15,6 +15,7 @@ from recovery.act import ABSENT, CANNOT_TELL, SEEN, Effect, Ended, Look
 from recovery.errors import RemoteError
 from recovery.gate import Allow, Ruling, Skip, ask, is_quiet
 from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, Kind, OpenAttempt, Saw, Slot, WriteResult, iso
+from recovery.policy import STARTS
 from recovery.ports import BridgeCapabilities, Run
 from recovery.recipes.context import LEFT_OPEN, Context, confirmed, held, skipped
 from recovery.testify import (
@@ -31,7 +32,6 @@ from recovery.testify import (
     runs_of,
 )
 
-STARTS = frozenset({ActionKind.REPROCESS, ActionKind.RUN_NOW, ActionKind.REPEAT_IMPORT})
 Start = Callable[[OpenAttempt], Awaitable[WriteResult]]
 
 

@@ -160,11 +160,17 @@ class Night:
     ) -> RecoverResult:
         """Audit, plan, approvals in these names, run; the claims are kept for the oracle."""
         async with self.open() as systems:
-            plan = await plan_from(systems, await audit_window(systems, window or self.window()))
-            assert plan is not None, "nothing to recover"
-            for person in by:
-                await approve(systems, plan, person)
-            return await self.run(systems, plan, starter, stop)
+            return await self.run(systems, await self.approved(systems, window, by=by), starter, stop)
+
+    async def approved(
+        self, systems: Systems, window: OutageWindow | None = None, *, by: tuple[str, ...] = PEOPLE
+    ) -> Plan:
+        """A plan of what was missed, approved in these names."""
+        plan = await plan_from(systems, await audit_window(systems, window or self.window()))
+        assert plan is not None, "nothing to recover"
+        for person in by:
+            await approve(systems, plan, person)
+        return plan
 
     async def run(
         self, systems: Systems, plan: Plan, starter: str = "test", stop: asyncio.Event | None = None

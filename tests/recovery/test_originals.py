@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from recovery.model import ItemOutcome, Question
-from recovery.operate import audit_window, plan_from, watch_round
+from recovery.operate import watch_round
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
-from tests.recovery.stage import PEOPLE, Night, approve, items, night, only, stage
+from tests.recovery.stage import Night, items, night, only, stage
 
 
 def gala(story: Any, account: Any) -> None:
@@ -180,10 +180,7 @@ async def test_an_original_that_somebody_made_a_draft_again_is_asked_about_in_wo
 ) -> None:
     """A scheduled campaign that a person edits is a draft again; that status is known, and nothing is stopped."""
     async with night(tmp_path, stage(gala)) as n, n.open() as systems:
-        plan = await plan_from(systems, await audit_window(systems, n.window()))
-        assert plan is not None
-        for person in PEOPLE:
-            await approve(systems, plan, person)
+        plan = await n.approved(systems)
         n.estate.account("harbor").pro2.campaigns[101].status = 0
         row = only(await n.run(systems, plan))
         assert row.outcome is ItemOutcome.HELD and "The original is a draft now" in row.reason
@@ -202,10 +199,7 @@ async def test_a_copy_that_is_still_leaving_is_not_called_sent(tmp_path: Path) -
 async def test_a_read_that_is_refused_is_told_in_whole_sentences(tmp_path: Path) -> None:
     """What the remote said and what is asked stand in one line, so the first needs its full stop."""
     async with night(tmp_path, stage(gala)) as n, n.open() as systems:
-        plan = await plan_from(systems, await audit_window(systems, n.window()))
-        assert plan is not None
-        for person in PEOPLE:
-            await approve(systems, plan, person)
+        plan = await n.approved(systems)
         n.fault("pro2", "campaign", "401")
         row = only(await n.run(systems, plan))
         assert row.outcome is ItemOutcome.HELD
@@ -215,10 +209,7 @@ async def test_a_read_that_is_refused_is_told_in_whole_sentences(tmp_path: Path)
 async def test_a_log_that_could_not_be_read_before_a_start_is_read_again_by_the_next_run(tmp_path: Path) -> None:
     """Nothing was sent, so nobody has to vouch for anything: `wait` and another run are enough."""
     async with night(tmp_path, stage(trigger)) as n, n.open() as systems:
-        plan = await plan_from(systems, await audit_window(systems, n.window()))
-        assert plan is not None
-        for person in PEOPLE:
-            await approve(systems, plan, person)
+        plan = await n.approved(systems)
         n.fault("dashboard", "activity_log", "html", times=4)
         row = items(await n.run(systems, plan))["trg"]
         assert row.outcome is ItemOutcome.HELD and "cannot be read" in row.reason

@@ -12,7 +12,7 @@ from recovery.model import ItemOutcome
 from recovery.operate import audit_window, plan_from
 from recovery.settings import load_settings
 from sandbox import scenario_campaigns as mail
-from tests.recovery.stage import PEOPLE, approve, items, night, only, stage
+from tests.recovery.stage import items, night, only, stage
 from tests.recovery.test_originals import gala, trigger, when_armed
 
 QUIET = "[quiet_hours]\nstart = 00:00:00\nend = 23:59:59\n"
@@ -21,10 +21,7 @@ QUIET = "[quiet_hours]\nstart = 00:00:00\nend = 23:59:59\n"
 async def test_an_item_that_a_person_dropped_stays_dropped_when_the_same_plan_runs_again(tmp_path: Path) -> None:
     async with night(tmp_path, stage(gala), tables=QUIET) as n:
         async with n.open() as systems:
-            plan = await plan_from(systems, await audit_window(systems, n.window()))
-            assert plan is not None
-            for person in PEOPLE:
-                await approve(systems, plan, person)
+            plan = await n.approved(systems)
             row = only(await n.run(systems, plan))
         assert row.outcome is ItemOutcome.HELD and "quiet hours" in row.reason
         assert await n.answer(row.slot_key, "drop") == "The item ends here."
@@ -122,10 +119,7 @@ async def test_a_campaign_that_was_changed_since_its_approval_is_asked_about_and
 ) -> None:
     """Who approved has read one mail and one number of people; another mail, or other people, need another approval."""
     async with night(tmp_path, stage(gala)) as n, n.open() as systems:
-        plan = await plan_from(systems, await audit_window(systems, n.window()))
-        assert plan is not None
-        for person in PEOPLE:
-            await approve(systems, plan, person)
+        plan = await n.approved(systems)
         change(n.estate.account("harbor").pro2)
         row = only(await n.run(systems, plan))
         assert row.outcome is ItemOutcome.HELD
@@ -137,10 +131,7 @@ async def test_a_campaign_that_was_changed_goes_once_it_is_planned_and_approved_
     """The question is about the old plan only; a new one shows and binds what the campaign says by then."""
     async with night(tmp_path, stage(gala)) as n:
         async with n.open() as systems:
-            plan = await plan_from(systems, await audit_window(systems, n.window()))
-            assert plan is not None
-            for person in PEOPLE:
-                await approve(systems, plan, person)
+            plan = await n.approved(systems)
             n.estate.account("harbor").pro2.campaigns[101].list_ids = [1, 2]
             assert only(await n.run(systems, plan)).outcome is ItemOutcome.HELD
         assert only(await n.recover()).outcome is ItemOutcome.CONFIRMED
@@ -159,10 +150,7 @@ async def test_a_trigger_that_was_changed_since_its_approval_is_asked_about_and_
 ) -> None:
     """Who switches a trigger off, or points it elsewhere, after the plan was approved must not see it run."""
     async with night(tmp_path, stage(trigger)) as n, n.open() as systems:
-        plan = await plan_from(systems, await audit_window(systems, n.window()))
-        assert plan is not None
-        for person in PEOPLE:
-            await approve(systems, plan, person)
+        plan = await n.approved(systems)
         change(n.estate.account("harbor").dashboard.definitions)
         row = items(await n.run(systems, plan))["trg"]
         assert row.outcome is ItemOutcome.HELD and words in row.reason

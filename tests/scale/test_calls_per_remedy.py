@@ -13,10 +13,9 @@ import pytest
 from integrations.kept import Kept
 from integrations.oneshot import OneShot
 from recovery.model import ItemOutcome
-from recovery.operate import audit_window, plan_from
 from sandbox import scenario_campaigns as mail
 from sandbox import scenario_jobs as jobs
-from tests.recovery.stage import PEOPLE, approve, night, stage
+from tests.recovery.stage import night, stage
 
 ZONE = "America/New_York"
 
@@ -84,10 +83,7 @@ async def test_no_remedy_costs_more_calls_than_its_promise_needs(
     tmp_path: Path, calls: dict[str, list[tuple[str, str]]]
 ) -> None:
     async with night(tmp_path, stage(plant, names=tuple(CALLS))) as n, n.open() as systems:
-        plan = await plan_from(systems, await audit_window(systems, n.window()))
-        assert plan is not None
-        for person in PEOPLE:
-            await approve(systems, plan, person)
+        plan = await n.approved(systems)
         calls.clear()
         during: dict[str, list[tuple[str, str]]] = {}
         n.tell = lambda what, _facts: during.update({k: list(v) for k, v in calls.items()}) if what == "proof" else None
