@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from recovery.errors import RefusedError, UsageError
@@ -116,15 +116,25 @@ def freeze(
 
 def is_intact(plan: Plan) -> bool:
     """Whether the digest still covers the plan as it stands."""
-    return _digest(plan) == plan.digest
+    return plan.digest in (_digest(plan), _digest_to_the_second(plan))
 
 
 def _digest(plan: Plan) -> str:
-    """Over every field; but `whole` only where it is not so, because ledgers hold plans from before it was recorded."""
+    """Over every field, the moment to the microsecond: a plan made right after a rejection is not the rejected one."""
+    return digest_of({**_fields(plan), "made_at": plan.made_at.astimezone(UTC).isoformat(timespec="microseconds")})
+
+
+def _digest_to_the_second(plan: Plan) -> str:
+    """What ledgers hold of plans from before the moment was covered to the microsecond."""
+    return digest_of(_fields(plan))
+
+
+def _fields(plan: Plan) -> dict[str, object]:
+    """Every field; but `whole` only where it is not so, because ledgers hold plans from before it was recorded."""
     fields = asdict(replace(plan, digest=""))
     if plan.whole:
         del fields["whole"]
-    return digest_of(fields)
+    return fields
 
 
 def select(
