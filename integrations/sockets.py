@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import resource
 import socket
 import ssl
 from functools import cache
@@ -17,6 +19,8 @@ from integrations.outgoing import Outgoing
 from recovery.errors import ConfigError
 
 MAX_BODY_BYTES = 10 * 1024 * 1024
+READS_AT_ONCE = 1024
+FILES_BESIDE = 512  # what else a process has open: the ledger, its logs, the terminal
 
 
 class Pool(Protocol):
@@ -32,10 +36,17 @@ class Sockets:
 
     TLS certificates are always verified; `ca_file` adds an organisation's own authority. Nothing is read from the
     environment, no cookie is stored. Tests pass `transport` and no socket is opened.
+
+    As many accounts as are worked on may each be waiting for a remote that says nothing, so a process may have twice
+    `connections` open; its limit of open files is raised to that as far as the system's own allows.
     """
 
     def __init__(
-        self, *, transport: httpx.AsyncBaseTransport | None = None, connections: int = 400, ca_file: str | None = None
+        self,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        connections: int = READS_AT_ONCE,
+        ca_file: str | None = None,
     ) -> None:
         self._kept: Kept | None = None
         if transport is not None:
@@ -45,6 +56,7 @@ class Sockets:
         context = _trust() if ca_file is None else _new_trust()
         if ca_file:
             context.load_verify_locations(ca_file)
+        _allow_files(2 * connections + FILES_BESIDE)
         self._kept = Kept(context, MAX_BODY_BYTES, connections)
         self.reads = self._kept
         self.writes = OneShot(context, MAX_BODY_BYTES)
@@ -53,6 +65,15 @@ class Sockets:
         """Close every connection that this object opened."""
         if self._kept is not None:
             await self._kept.aclose()
+
+
+def _allow_files(count: int) -> None:
+    """Many systems let a process open 1,024 files and raise that on request; one that does not keeps its limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _new_trust() -> ssl.SSLContext:

@@ -18,10 +18,12 @@ from recovery.judge import judge
 from recovery.model import Evidence, Finding, ItemOutcome, OutageWindow, Saw, Testimony, Verdict
 from recovery.policy import Policy
 from recovery.ports import Account, Clock, Tell
-from recovery.share import MOST_ACCOUNTS_AT_ONCE
 from recovery.testify import LEDGER
 
-__all__ = ["AccountAudit", "AuditResult", "NotDue", "Remembers", "audit", "by_account"]
+__all__ = ["MOST_READ_AT_ONCE", "AccountAudit", "AuditResult", "NotDue", "Remembers", "audit", "by_account"]
+
+MOST_READ_AT_ONCE = 256
+"""Accounts whose logs are in memory together: more than one core can read and judge at five calls a second each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ async def audit(
     tell: Tell,
 ) -> AuditResult:
     """Gathers and judges; raises nothing that one account's remotes did."""
-    room = asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE)
+    room = asyncio.Semaphore(MOST_READ_AT_ONCE)
 
     async def one(account: Account) -> tuple[AccountAudit, tuple[Finding, ...]]:
         async with room:

@@ -25,7 +25,8 @@ from recovery.recipes.data_sync import tagged_import
 from recovery.recipes.jobs import repeat_import, reprocess, run_now
 from recovery.recipes.monitor import monitor
 from recovery.recipes.resend import resend
-from recovery.share import MOST_ACCOUNTS_AT_ONCE, Share
+from recovery.share import Share
+from recovery.stages import Chain, stages
 
 if TYPE_CHECKING:
     from recovery.ledger.leases import Leases
@@ -119,7 +120,6 @@ class Recovery:
     alarm: Callable[[str], Awaitable[None]] | None = None
     objection: Callable[[], Awaitable[str]] | None = None
     """Asked before each item that acts: who has rejected the plan since the run began, and why; or ""."""
-    accounts_at_once: int = MOST_ACCOUNTS_AT_ONCE
     leases: Leases | None = None
     """Where several workers share the plan; None for the only one."""
     runner: Runner = field(init=False)
@@ -168,7 +168,7 @@ class Recovery:
             return
 
     async def _wave(self, items: Sequence[PlanItem]) -> None:
-        """Accounts side by side; within one account the plan's order, with mere watching beside it."""
+        """Accounts side by side; within one account stage after stage, with mere watching beside it."""
         watching = [i for i in items if i.remedy is Remedy.MONITOR]
         acting: dict[str, list[PlanItem]] = {}
         for item in items:
@@ -176,15 +176,25 @@ class Recovery:
                 acting.setdefault(item.slot.account, []).append(item)
 
         async def one_account(name: str, late: bool) -> None:
-            for item in acting[name]:
-                if self.stop.is_set():
-                    return
-                await self._item(item, late=late)
+            for stage in stages(acting[name]):
+                await self._stage(stage, late=late)
 
         waits, clock = self.policy.waits, self.runner.clock
-        share = Share(self.leases, waits.lease, waits.poll, clock, self.tell, self.accounts_at_once)
+        share = Share(self.leases, waits.lease, waits.poll, clock, self.tell)
         with contextlib.suppress(Ended):  # the operator stopped the run while it waited for another worker
             await asyncio.gather(share.each(acting, one_account, self.stop.is_set), *(self._item(i) for i in watching))
+
+    async def _stage(self, chains: Sequence[Chain], *, late: bool) -> None:
+        waiting = iter(chains)
+
+        async def worker() -> None:
+            for chain in waiting:
+                for item in chain:
+                    if self.stop.is_set():
+                        return
+                    await self._item(item, late=late)
+
+        await asyncio.gather(*(worker() for _ in range(min(self.policy.limits.jobs_at_once, len(chains)))))
 
     async def _item(self, item: PlanItem, *, late: bool = False) -> None:
         row = await self.ledger.item(item.slot.key)

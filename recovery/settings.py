@@ -139,6 +139,7 @@ class _LimitsFile(Strict):
     recipients_per_run: int = Field(default=_LIMITS.recipients_per_run, ge=0)
     recipients_per_hour: int = Field(default=_LIMITS.recipients_per_hour, ge=0)
     mails_per_person_a_day: int = Field(default=_LIMITS.mails_per_person_a_day, ge=0)
+    jobs_at_once: int = Field(default=_LIMITS.jobs_at_once, ge=1)
     waves: tuple[int, ...] = _LIMITS.waves
     wave_bake_seconds: float = Field(default=_LIMITS.wave_bake, ge=0)
     removals_percent: float = Field(default=_LIMITS.removals_percent, ge=0, le=100)

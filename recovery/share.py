@@ -20,7 +20,10 @@ from recovery.ports import Clock, Tell
 if TYPE_CHECKING:
     from recovery.ledger.leases import Leases
 
-MOST_ACCOUNTS_AT_ONCE = 64
+MOST_ACCOUNTS_AT_ONCE = 1024
+"""An account that waits costs a coroutine and no thread, so what sets the pace is each account's own rate limit."""
+MOST_SHARED_AT_ONCE = 256
+"""Where workers share a plan each leaves some to the others: as many as one core can keep at five calls a second."""
 
 
 @dataclass(slots=True)
@@ -36,7 +39,8 @@ class Share:
     poll_seconds: float
     clock: Clock
     tell: Tell
-    at_once: int = MOST_ACCOUNTS_AT_ONCE
+    at_once: int = 0
+    """So many accounts at a time; 0 for as many as one worker may have."""
     _held: set[str] = field(default_factory=set)
 
     async def each(
@@ -47,11 +51,14 @@ class Share:
         async with self._renewing():
             while waiting and not stopping():
                 passed_over: list[str] = []
-                pool = min(self.at_once, len(waiting))
+                pool = min(self.at_once or self._most(), len(waiting))
                 await asyncio.gather(*(self._worker(waiting, late, passed_over, work, stopping) for _ in range(pool)))
                 waiting.extend(passed_over)
                 if passed_over and not stopping():
                     await self._until_one_is_free(passed_over)
+
+    def _most(self) -> int:
+        return MOST_ACCOUNTS_AT_ONCE if self.leases is None else MOST_SHARED_AT_ONCE
 
     async def _worker(
         self,

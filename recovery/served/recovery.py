@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from recovery.answers import give
 from recovery.approvals import acting, consent, lacking, refuse_unnamed
-from recovery.audit import AccountAudit, AuditResult
+from recovery.audit import MOST_READ_AT_ONCE, AccountAudit, AuditResult
 from recovery.errors import UsageError
 from recovery.hints import next_for
 from recovery.model import Approval, Finding, OutageWindow, Plan, iso
@@ -38,7 +38,6 @@ from recovery.served.pages import (
     recovery_page,
 )
 from recovery.settings import load_settings
-from recovery.share import MOST_ACCOUNTS_AT_ONCE
 from recovery.views import audit_view, recover_view
 from recovery.window import make_window
 from recovery.wiring import Systems, open_systems, silent
@@ -57,7 +56,7 @@ class Reading:
     severity: str = ""
     recorded: Plan | None = None
     asked: LookBack | None = None
-    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_ACCOUNTS_AT_ONCE))
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_READ_AT_ONCE))
 
     @property
     def accounts(self) -> tuple[str, ...]:
