@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bench import audit_bench, ledger_bench, rate_bench, recovery_bench, startup_bench, workers_bench
+from bench import audit_bench, fleet_bench, ledger_bench, rate_bench, recovery_bench, startup_bench, workers_bench
 from bench.chart import bars
 from bench.databases import disks
 from bench.machine import RESULTS, describe_machine
@@ -116,6 +116,13 @@ def _workers(full: bool) -> Result:
         return workers_bench.run(found, (60, 10, 12) if full else (32, 3, 8))
 
 
+def _fleet(full: bool) -> Result:
+    quick = [fleet_bench.Load(1), fleet_bench.Load(50), fleet_bench.Load(100)]
+    more = [fleet_bench.Load(200), fleet_bench.Load(100, "postgresql")]
+    with disks() as found:
+        return fleet_bench.run(found, quick + more if full else quick)
+
+
 def _nothing(_result: Result) -> list[str]:
     return []
 
@@ -125,6 +132,7 @@ PARTS = {
     "audit": Part("Audit at size", _audit, audit_bench.markdown, _audit_guard),
     "ledger": Part("Ledger at size", _ledger, ledger_bench.markdown, _ledger_guard),
     "rate": Part("Rate", _rate, rate_bench.markdown, _rate_guard),
+    "fleet": Part("The whole road over a fleet", _fleet, fleet_bench.markdown, fleet_bench.guard),
     "workers": Part("Several workers", _workers, workers_bench.markdown, workers_bench.guard),
     "recovery": Part("Recovery", _recovery, recovery_bench.markdown, _recovery_guard),
 }
