@@ -10,11 +10,16 @@ process, whose own buckets need no table; then `Slots` is not used.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from sqlalchemy import Connection, text
 
 from recovery.ledger.shared import MICROS, NO_FSYNC, NOW, Run
+
+Bucket: TypeAlias = tuple[str, str]
+"""Account and system."""
 
 TABLE = """CREATE TABLE rate_bucket (account TEXT NOT NULL, system TEXT NOT NULL, next_at BIGINT NOT NULL,
   PRIMARY KEY (account, system))"""
@@ -22,10 +27,12 @@ TABLE = """CREATE TABLE rate_bucket (account TEXT NOT NULL, system TEXT NOT NULL
 FARTHEST = 3600 * MICROS
 LEASE = text(
     f"""INSERT INTO rate_bucket AS b (account, system, next_at)
-    VALUES (:account, :system, {NOW} - :saved + :taken)
+    SELECT account, system, {NOW} - :saved + :taken
+    FROM unnest(CAST(:accounts AS text[]), CAST(:systems AS text[])) AS asked (account, system)
+    ORDER BY account, system
     ON CONFLICT (account, system) DO UPDATE
       SET next_at = LEAST(GREATEST(b.next_at, {NOW} - :saved), {NOW} + {FARTHEST}) + :taken
-    RETURNING next_at - :taken - {NOW}"""  # noqa: S608 - only constants are put in; values are bound
+    RETURNING account, system, next_at - :taken - {NOW}"""  # noqa: S608 - only constants are put in; values are bound
 )
 CLOSE = text(
     f"""INSERT INTO rate_bucket AS b (account, system, next_at) VALUES (:account, :system, {NOW} + :shut)
@@ -33,13 +40,16 @@ CLOSE = text(
 )
 
 
-def lease(connection: Connection, account: str, system: str, n: int, interval: int, saved: int) -> int:
-    """Microseconds from now to the first of `n` slots; negative when it was saved up. `interval`, `saved`: micros."""
-    given = {"account": account, "system": system, "taken": n * interval, "saved": saved}
+def lease(connection: Connection, buckets: Sequence[Bucket], taken: int, saved: int) -> dict[Bucket, int]:
+    """Microseconds from now to the first slot of those `taken` micros long, for each bucket; negative when saved up.
+
+    No bucket may stand there twice. They are locked in their order, so two workers never wait for each other.
+    """
+    names = {"accounts": [account for account, _ in buckets], "systems": [system for _, system in buckets]}
     connection.execute(NO_FSYNC)
-    micros_away = int(connection.execute(LEASE, given).scalar_one())
+    found = connection.execute(LEASE, {**names, "taken": taken, "saved": saved}).all()
     connection.commit()
-    return micros_away
+    return {(account, system): int(away) for account, system, away in found}
 
 
 def close(connection: Connection, account: str, system: str, shut: int) -> None:
@@ -50,18 +60,66 @@ def close(connection: Connection, account: str, system: str, shut: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """One caller who waits for slots."""
+
+    bucket: Bucket
+    taken: int
+    saved: int
+    away: asyncio.Future[int]
+
+
+@dataclass(slots=True)
 class Slots:
-    """What `integrations.shared_rate` leases from. LedgerUnavailable when the database cannot be reached."""
+    """What `integrations.shared_rate` leases from. LedgerUnavailable when the database cannot be reached.
+
+    Whoever asks while the database is being asked is served by the next statement, together with all the others: with
+    many accounts a statement for each call would cost more than the calls.
+    """
 
     run: Run
+    _waiting: list[_Asked] = field(default_factory=list)
+    _asking: asyncio.Task[None] | None = None
 
     async def lease(self, account: str, system: str, n: int, per_second: float, burst: float) -> float:
         """Seconds from now until the first of `n` slots, which lie 1/per_second apart; 0 or less means now."""
         interval = round(MICROS / per_second)
-        saved = round((burst - 1) * interval)
-        # Shielded: a caller who gives up must not leave a connection in the middle of its transaction.
-        away: int = await asyncio.shield(self.run(lease, account, system, n, interval, saved))
-        return away / MICROS
+        away = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Asked((account, system), n * interval, round((burst - 1) * interval), away))
+        if self._asking is None or self._asking.done():
+            # A task of its own: a caller who gives up must not leave a connection in the middle of its transaction.
+            self._asking = asyncio.create_task(self._ask())
+        return int(await away) / MICROS
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            together = self._together()
+            first = next(iter(together.values()), None)
+            if first is None:
+                continue
+            try:
+                found = await self.run(lease, tuple(together), first.taken, first.saved)
+            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+                for asked in together.values():
+                    if not asked.away.done():
+                        asked.away.set_exception(error)
+                continue
+            for bucket, asked in together.items():
+                if not asked.away.done():
+                    asked.away.set_result(found[bucket])
+
+    def _together(self) -> dict[Bucket, _Asked]:
+        """Those who ask for as much as the first, each bucket once; the others stay."""
+        waiting = [asked for asked in self._waiting if not asked.away.done()]
+        chosen: dict[Bucket, _Asked] = {}
+        self._waiting = []
+        for asked in waiting:
+            alike = (asked.taken, asked.saved) == (waiting[0].taken, waiting[0].saved)
+            if alike and asked.bucket not in chosen:
+                chosen[asked.bucket] = asked
+            else:
+                self._waiting.append(asked)
+        return chosen
 
     async def close(self, account: str, system: str, seconds: float) -> None:
         """The remote said when to come back: no worker is given a slot before that."""

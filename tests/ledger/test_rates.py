@@ -6,7 +6,7 @@ import asyncio
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,6 +55,29 @@ async def test_two_workers_at_once_are_never_given_the_same_slot(two: tuple[Slot
             "SELECT next_at / 1e6 - extract(epoch FROM clock_timestamp()) FROM rate_bucket"
         ).fetchone() or (0,)
     assert float(left) == pytest.approx(len(slots) * INTERVAL, abs=spent + 0.1)
+
+
+async def test_two_hundred_accounts_that_ask_together_cost_two_statements(two: tuple[Slots, Slots]) -> None:
+    asked: list[int] = []
+
+    async def counted(query: Callable[..., object], buckets: Sequence[object], *more: object) -> object:
+        asked.append(len(buckets))
+        return await two[0].run(query, buckets, *more)
+
+    slots = Slots(counted)
+    aways = await asyncio.gather(*(slots.lease(f"a{n}", "pro2", 1, 5.0, 1.0) for n in range(200)))
+    assert sum(asked) == 200 and len(asked) <= 2
+    assert all(away <= 0 for away in aways)
+    again = await asyncio.gather(*(slots.lease(f"a{n}", "pro2", 1, 5.0, 1.0) for n in range(200)))
+    assert all(0 < away <= INTERVAL for away in again), "each has the slot after its own"
+
+
+async def test_many_accounts_of_two_workers_in_any_order_never_wait_for_each_other(two: tuple[Slots, Slots]) -> None:
+    async def all_of(slots: Slots, names: Sequence[int]) -> list[float]:
+        return await asyncio.gather(*(slots.lease(f"a{n}", "pro2", 1 + n % 2, 50.0, 1.0) for n in names))
+
+    for _ in range(10):
+        await asyncio.gather(all_of(two[0], range(100)), all_of(two[1], range(99, -1, -1)))
 
 
 async def test_what_was_saved_up_may_leave_at_once_and_no_more(two: tuple[Slots, Slots]) -> None:
