@@ -1,8 +1,8 @@
 """The whole road over many accounts: audit, plan, approvals, recovery, at five calls a second for each remote.
 
 The product reads and acts on the pretend estate in a process of its own, which keeps the limits with buckets of its
-own. One account alone shows what the limit and the waits take; a fleet that takes longer was held up by something else:
-by us, or by the estate, whose one core is the ceiling here.
+own. One account alone shows what the limit and the waits take; a fleet that takes longer was held up by something else.
+What may hold it up is the processor; what may not is another account.
 """
 
 from __future__ import annotations
@@ -109,6 +109,7 @@ async def _road(info: dict[str, Any], folder: Path, ledger: tuple[str, str] | No
             "audit_s": audited,
             "recovery_s": recovered,
             "cpu_ms_per_account": (time.process_time() - cpu) * 1000 / len(info["accounts"]),
+            "share_of_a_core": (time.process_time() - cpu) / (audited + recovered),
         }
 
 
@@ -146,7 +147,8 @@ def markdown(result: dict[str, Any]) -> str:
         "recovery s",
         "of one account's",
         "CPU ms an account",
-        "estate: of a core",
+        "of a core",
+        "the estate's",
         "load",
     )
     alone = result["rows"][0]
@@ -158,6 +160,7 @@ def markdown(result: dict[str, Any]) -> str:
             f"{row['recovery_s']:.1f}",
             f"{row['recovery_s'] / alone['recovery_s']:.2f}",
             f"{row['cpu_ms_per_account']:.0f}",
+            f"{row['share_of_a_core']:.2f}",
             f"{row['estate_share_of_a_core']:.2f}",
             row["noise"]["load"],
         )
@@ -167,10 +170,11 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def guard(result: dict[str, Any]) -> list[str]:
-    """A fleet that the estate can serve takes hardly longer than one account alone: nobody waits for another."""
+    """While half a core is left a fleet takes hardly longer than one account alone: nobody waits for another."""
     alone, *fleets = result["rows"]
+    unhurried = [r for r in fleets if max(r["share_of_a_core"], r["estate_share_of_a_core"]) < 0.5]
     return [
         f"{row['accounts']} accounts took {row['recovery_s']:.1f} s, one alone {alone['recovery_s']:.1f} s"
-        for row in fleets
-        if row["estate_share_of_a_core"] < 0.7 and row["recovery_s"] > 1.6 * alone["recovery_s"]
+        for row in unhurried
+        if row["recovery_s"] > 1.6 * alone["recovery_s"]
     ]

@@ -23,12 +23,13 @@ from bench.databases import Disks
 from bench.machine import noise, paired, save, spread, table
 from bench.peers import PREFECT
 from bench.remote import Remote, running
-from recovery.share import MOST_ACCOUNTS_AT_ONCE
+from recovery.share import MOST_SHARED_AT_ONCE
 
 LIMIT = "aiohttp"
 CALLS_AT_ONCE = 50
-MORE_ITEMS = f", {MOST_ACCOUNTS_AT_ONCE} items"
-"""As many as the product has in hand; the others have as many items as calls."""
+ITEMS_IN_HAND = MOST_SHARED_AT_ONCE // 2
+MORE_ITEMS = f", {ITEMS_IN_HAND} items"
+"""Half of what the product may have in hand; the others have as many items as calls, and never more calls."""
 SQLITE, POSTGRESQL = "engine sqlite", "engine postgresql"
 ENGINES = {SQLITE: "sqlite", SQLITE + MORE_ITEMS: "sqlite"}
 ENGINES |= {POSTGRESQL: "postgresql", POSTGRESQL + MORE_ITEMS: "postgresql"}
@@ -69,7 +70,7 @@ class Bench:
         run = secrets.token_hex(4)
         job: dict[str, Any] = {"variant": name, "url": f"{self.remote.url}/{latency}/{run}", "items": items}
         job["concurrency"] = CALLS_AT_ONCE
-        job["items_at_once"] = MOST_ACCOUNTS_AT_ONCE if name.endswith(MORE_ITEMS) else CALLS_AT_ONCE
+        job["items_at_once"] = ITEMS_IN_HAND if name.endswith(MORE_ITEMS) else CALLS_AT_ONCE
         command = [sys.executable, "-m", "bench.run_one"]
         if name in ENGINES | DBOS:
             job["ledger"], job["state"] = self.disks.ledger((ENGINES | DBOS)[name])
