@@ -84,7 +84,7 @@ class Limits:
     mails_per_person_a_day: int = 6
     """Copies released for one account within 24 hours: its campaigns may all go to the same people."""
     jobs_at_once: int = 4
-    """Jobs of one account that run side by side; those that use one list never do."""
+    """Imports and transfers of one account that run side by side; those that use one list never do."""
     waves: tuple[int, ...] = (1, 5, 25)
     wave_bake: float = 900.0
     removals_percent: float = 20.0

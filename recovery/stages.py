@@ -1,8 +1,8 @@
 """Which items of one account may be worked on at the same time. Pure (design, invariant 10).
 
 What one stage changes the next may build on: syncs, then imports, then triggers, then campaigns. Within a stage the
-jobs run side by side, so that an account does not wait for one run after the other; jobs that use one list do not, and
-neither do syncs, which compare and mend the tags of the same people, nor campaigns, which reach them.
+jobs run side by side, so that an account does not wait for one run after the other. Never side by side are jobs that
+use one list, syncs, which compare and mend the tags of the same people, and what reaches people: triggers and mail.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from recovery.model import Kind, PlanItem
+from recovery.model import Harm, Kind, PlanItem
 
-JOBS = frozenset({Kind.IMPORT, Kind.TRIGGER, Kind.SEGMENT_TRANSFER, Kind.OTHER})
+JOBS = frozenset({Kind.IMPORT, Kind.SEGMENT_TRANSFER, Kind.OTHER})
 
 Chain = list[PlanItem]
 """Items that are worked on one after the other."""
@@ -32,7 +32,7 @@ def _chains(items: list[PlanItem]) -> list[Chain]:
 
 def _uses_alone(item: PlanItem) -> str:
     """What no two items may use at a time: the list of a job, its definition, or the account's people."""
-    if item.slot.kind not in JOBS:
+    if item.slot.kind not in JOBS or item.harm is Harm.H3:
         return "people"
     used = item.before.get("list")
     return f"list {used}" if used else f"definition {item.slot.object_ref}"

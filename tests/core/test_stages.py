@@ -8,12 +8,12 @@ from itertools import chain
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recovery.model import Kind, PlanItem
+from recovery.model import Harm, Kind, PlanItem
 from recovery.plan import ORDER_OF_KIND
 from recovery.stages import JOBS, stages
 from tests.core.makers import a_plan, a_slot
 
-TEMPLATE = a_plan().items[0]
+TEMPLATE = replace(a_plan().items[0], actions=())
 
 
 def an_item(kind: Kind, ref: str, used: int | None) -> PlanItem:
@@ -45,7 +45,7 @@ def test_no_two_chains_of_a_stage_share_a_list_or_a_definition(items: list[PlanI
 
 
 @given(ITEMS)
-def test_what_mends_or_reaches_people_is_done_one_after_the_other(items: list[PlanItem]) -> None:
+def test_what_mends_tags_or_reaches_people_is_done_one_after_the_other(items: list[PlanItem]) -> None:
     for stage in stages(items):
         assert len(stage) == 1 or all(item.slot.kind in JOBS for items in stage for item in items)
 
@@ -54,3 +54,12 @@ def test_jobs_without_a_common_list_are_chains_of_their_own() -> None:
     items = [an_item(Kind.IMPORT, ref, used) for ref, used in (("a", 401), ("b", 402), ("c", None), ("d", 401))]
     ((*chains,),) = stages(items)
     assert [[i.slot.object_ref for i in each] for each in chains] == [["a", "d"], ["b"], ["c"]]
+
+
+def test_whatever_reaches_people_is_alone_whatever_kind_it_is_called() -> None:
+    reaching = replace(an_item(Kind.IMPORT, "a", None), actions=a_plan().items[0].actions)
+    other = replace(reaching, slot=a_slot(Kind.IMPORT, "b"))
+    assert reaching.harm is Harm.H3
+    assert stages([reaching, other]) == [[[reaching, other]]]
+    triggers = [an_item(Kind.TRIGGER, ref, None) for ref in "ab"]
+    assert stages(triggers) == [[triggers]]
