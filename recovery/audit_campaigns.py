@@ -131,12 +131,12 @@ class CampaignReader(Reader):
     async def _content(self, campaign: Campaign) -> Facts:
         """What it says and to which lists, so that an approval covers this mail and no other (invariant 7)."""
         if self.given_up(System.PRO2, CONTENT):
-            return {}
+            return {"unread": True}
         try:
             content = await self.account.campaigns.content(campaign.ref)
         except RemoteError as error:
             self.patience[CONTENT].lost(error)
-            return {}
+            return {"unread": True}
         self.patience[CONTENT].answered()
         return {"content": content.fingerprint, "parts": list(content.readable), "lists": list(content.list_refs)}
 

@@ -24,7 +24,8 @@ from recovery.gate import (
     by_itself,
     may_release,
 )
-from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult
+from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult, marker_of
+from recovery.plan import key_for
 from recovery.ports import Campaign, CampaignContent
 from recovery.recipes.armed import Armed
 from recovery.recipes.context import Context, confirmed, ended_by, held
@@ -90,6 +91,11 @@ class _Resend:
         assert self.content is not None
         before, now = self.context.item.before, self.content
         known = before.get("content")
+        if known is None and before.get("unread"):
+            raise held(
+                f"What campaign {self.ref} says, and to whom, could not be read when the plan was made, so nobody "
+                "approved it. Plan and approve it anew?"
+            )
         if known is None or (known == now.fingerprint and before.get("parts") == list(now.readable)):
             return
         what = "it says something else"
@@ -249,7 +255,7 @@ class _Resend:
         for candidate in sorted(campaigns, key=_by_age):
             fresh = candidate.created_at is None or candidate.created_at >= self.context.item.slot.due_at
             later = _by_age(candidate) > (len(self.ref), self.ref)
-            free = candidate.status == "0" and "[RK-" not in candidate.name and candidate.source in ("", "copy")
+            free = candidate.status == "0" and self._unmarked(candidate) and candidate.source in ("", "copy")
             if fresh and later and free and self._comparable() and await self._alike(candidate.ref):
                 return candidate
         return None
@@ -383,10 +389,16 @@ class _Resend:
             later = other.created_at is None or other.created_at >= self.context.item.slot.due_at
             alike = all(part in other.name.casefold() for part in parts)
             looks_alike = alike and later and other.ref not in (self.ref, copy.ref)
-            by_hand = other.source == "copy" and "[RK-" not in other.name
+            by_hand = other.source == "copy" and self._unmarked(other)
             if looks_alike and by_hand and other.status in ("1", "2", "5") and await self._alike(other.ref):
                 foreign.append(other)
         return siblings, tuple(foreign)
+
+    def _unmarked(self, other: Campaign) -> bool:
+        """Whether a name has no marker but its original's, which may be a copy of ours from another outage."""
+        c = self.context
+        ours = {marker_of(key_for(c.secret, c.item.slot, "item", n)) for n in range(c.item.generation + 1)}
+        return _marks(other.name) <= _marks(c.item.slot.name) - ours
 
     async def _closing(self, copy_ref: str) -> Ended:
         """The last look: if both moved, the overlap is counted, reported, and everything that reaches people stops."""
@@ -399,6 +411,10 @@ class _Resend:
         if copy.send_amt < copy.total_amt:
             told = f"is leaving, {copy.send_amt} of {copy.total_amt} sent when it was last read"
         return confirmed(f"copy {copy_ref} {told}; the original stayed at rest")
+
+
+def _marks(name: str) -> set[str]:
+    return {found.strip() for found in _MARKERS.findall(name)}
 
 
 def own_name(name: str) -> str:

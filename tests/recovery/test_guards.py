@@ -150,7 +150,11 @@ async def test_a_colleagues_copy_sent_since_the_plan_holds_ours_back(tmp_path):
 
 
 @pytest.mark.requirement("R001.14", "R001.15")
-@pytest.mark.parametrize("name", ["Gala", "A very long gala " * 20], ids=["short", "too-long"])
+@pytest.mark.parametrize(
+    "name",
+    ["Gala", "A very long gala " * 20, "Gala [RK-ABCDEFGHIJKLMNOP]", "[RK-forged] Gala"],
+    ids=["short", "too-long", "our-copy-of-another-outage", "forged"],
+)
 async def test_a_colleagues_copy_holds_ours_back_in_a_plan_made_after_the_original_was_renamed(tmp_path, name):
     """The plan then reads the name with our marks round it, and the colleague's copy has the name without them."""
     async with night(tmp_path, stage(one)) as n:

@@ -127,6 +127,19 @@ async def test_a_campaign_that_was_changed_since_its_approval_is_asked_about_and
         assert n.writes() == []
 
 
+async def test_a_mail_that_could_not_be_read_when_it_was_planned_needs_a_plan_that_shows_it(tmp_path: Path) -> None:
+    """Nobody can tell whether it was changed since; a platform that never offers the text is another matter."""
+    async with night(tmp_path, stage(gala)) as n, n.open() as systems:
+        n.fault("pro2", "campaign_messages", "502", times=-1)
+        plan = await n.approved(systems)
+        n.world.faults.clear()
+        row = only(await n.run(systems, plan))
+        assert row.outcome is ItemOutcome.HELD and "could not be read when the plan was made" in row.reason
+        assert n.writes() == []
+        n.fault("pro2", "campaign_messages", "403", times=-1)
+        assert only(await n.run(systems, await n.approved(systems))).outcome is ItemOutcome.CONFIRMED
+
+
 async def test_a_campaign_that_was_changed_goes_once_it_is_planned_and_approved_as_it_is_now(tmp_path: Path) -> None:
     """The question is about the old plan only; a new one shows and binds what the campaign says by then."""
     async with night(tmp_path, stage(gala)) as n:
