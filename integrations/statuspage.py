@@ -159,5 +159,6 @@ def _incident(incident: Fields) -> StatusIncident:
         name=incident.text("name", ""),
         status=incident.text("status"),
         url=incident.text("shortlink", ""),
-        updates=tuple(sorted(reversed(updates), key=lambda update: update.at)),  # listed newest first, also at one moment
+        # Listed newest first, also those of one moment.
+        updates=tuple(sorted(reversed(updates), key=lambda update: update.at)),
     )
