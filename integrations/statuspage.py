@@ -160,5 +160,5 @@ def _incident(incident: Fields) -> StatusIncident:
         status=incident.text("status"),
         url=incident.text("shortlink", ""),
         # Listed newest first, also those of one moment.
-        updates=tuple(sorted(reversed(updates), key=lambda update: update.at)),
+        updates=tuple(sorted(updates[::-1], key=lambda update: update.at)),
     )
