@@ -149,9 +149,10 @@ def _marker(incident: Fields) -> str:
 
 
 def _incident(incident: Fields) -> StatusIncident:
+    newest_first = incident.records("incident_updates") if incident.values.get("incident_updates") else []
     updates = [
         StatusUpdate(update.text("status"), update.text("body", ""), update.required_moment("created_at"))
-        for update in (incident.records("incident_updates") if incident.values.get("incident_updates") else [])
+        for update in reversed(newest_first)  # sorting keeps this order of those of one moment
     ]
     return StatusIncident(
         ref=incident.ref("id"),
@@ -159,6 +160,5 @@ def _incident(incident: Fields) -> StatusIncident:
         name=incident.text("name", ""),
         status=incident.text("status"),
         url=incident.text("shortlink", ""),
-        # Listed newest first, also those of one moment.
-        updates=tuple(sorted(updates[::-1], key=lambda update: update.at)),
+        updates=tuple(sorted(updates, key=lambda update: update.at)),
     )
