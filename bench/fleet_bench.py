@@ -8,13 +8,9 @@ What may hold it up is the processor; what may not is another account.
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,12 +19,13 @@ from typing import Any
 import uvloop
 
 from bench.databases import Disks
+from bench.estate import estate
 from bench.machine import noise, save, table
 from recovery.approvals import acting, reach_of
 from recovery.model import Approval, OutageWindow
 from recovery.operate import Run, audit_window, plan_from
 from recovery.settings import load_settings
-from recovery.terminal.rehearsal import PEOPLE, read_estate, write_config
+from recovery.terminal.rehearsal import PEOPLE, write_config
 from recovery.wiring import open_systems, silent
 
 PLAYBOOK = Path(__file__).parents[1] / "config" / "playbooks" / "process-failure.toml"
@@ -58,19 +55,6 @@ class Load:
 
     accounts: int
     database: str = "sqlite"
-
-
-@contextmanager
-def _estate(accounts: int, folder: Path) -> Iterator[tuple[dict[str, Any], int]]:
-    """What the estate says of itself, and its process."""
-    command = [sys.executable, "-m", "sandbox", "serve", "--root", str(folder), "--scenario", f"fleet:{accounts}"]
-    with subprocess.Popen([*command, "--speed", f"{SPEED:g}"], stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            server.stdout.readline()
-            yield {k: v for k, v in read_estate(folder).items() if k not in ("jira", "slack")}, server.pid
-        finally:
-            server.terminate()
 
 
 def _cpu_of(pid: int) -> float:
@@ -105,11 +89,12 @@ async def _road(info: dict[str, Any], folder: Path, ledger: tuple[str, str] | No
         outcomes = Counter(item.outcome.value for item in done.items)
         if outcomes["confirmed"] != 2 * len(info["accounts"]) or outcomes["held"]:
             raise SystemExit(f"not all was recovered: {dict(outcomes)}")
+        spent = time.process_time() - cpu
         return {
             "audit_s": audited,
             "recovery_s": recovered,
-            "cpu_ms_per_account": (time.process_time() - cpu) * 1000 / len(info["accounts"]),
-            "share_of_a_core": (time.process_time() - cpu) / (audited + recovered),
+            "cpu_ms_per_account": spent * 1000 / len(info["accounts"]),
+            "share_of_a_core": spent / (audited + recovered),
         }
 
 
@@ -117,13 +102,13 @@ def run_load(load: Load, disks: Disks) -> dict[str, Any]:
     """One load against an estate of its own."""
     with tempfile.TemporaryDirectory(prefix="acfleet") as name:
         folder = Path(name)
-        (folder / "product").mkdir()
         ledger = disks.ledger(load.database) if load.database != "sqlite" else None
-        with _estate(load.accounts, folder / "estate") as (info, pid):
+        with estate(load.accounts, SPEED) as (told, pid):
+            info = {k: v for k, v in told.items() if k not in ("jira", "slack")}
             before, began = _cpu_of(pid), time.perf_counter()
-            figures = uvloop.run(_road(info, folder / "product", ledger))
-            estate = (_cpu_of(pid) - before) / (time.perf_counter() - began)
-        return {"accounts": load.accounts, "database": load.database, **figures, "estate_share_of_a_core": estate}
+            figures = uvloop.run(_road(info, folder, ledger))
+            served = (_cpu_of(pid) - before) / (time.perf_counter() - began)
+        return {"accounts": load.accounts, "database": load.database, **figures, "estate_share_of_a_core": served}
 
 
 def run(disks: Disks, loads: list[Load]) -> dict[str, Any]:

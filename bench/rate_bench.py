@@ -9,17 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import uvloop
 
+from bench.estate import estate
 from bench.machine import noise, save, spread, table
 from bench.remote import running
 from integrations.http import Sockets, Timeouts, Transport
@@ -38,22 +35,6 @@ class Load:
     accounts: int
     seconds: float
     against: str
-
-
-@contextlib.contextmanager
-def estate(accounts: int) -> Iterator[dict[str, str]]:
-    """Account name -> (base URL, token) of a pretend estate in a process of its own."""
-    with tempfile.TemporaryDirectory(prefix="acrate") as folder:
-        root = Path(folder) / "estate"
-        command = [sys.executable, "-m", "sandbox", "serve", "--root", str(root), "--scenario", f"fleet:{accounts}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                server.stdout.readline()
-                told = json.loads((root / "estate.json").read_text())
-                yield {a["name"]: json.dumps(a["pro2"]) for a in told["accounts"]}
-            finally:
-                server.terminate()
 
 
 @contextlib.asynccontextmanager
@@ -136,7 +117,8 @@ def _figures(load: Load, got: dict[str, int], took: float, cpu: float, refused: 
 def run_load(load: Load) -> dict[str, Any]:
     """One load in this process."""
     if load.against == "estate":
-        with estate(load.accounts) as where:
+        with estate(load.accounts) as (told, _):
+            where = {a["name"]: json.dumps(a["pro2"]) for a in told["accounts"]}
             return uvloop.run(drive(load, where))
     with running() as remote:
         # The lean remote reads /<latency>/<run>/<item>: the rest of a path is not looked at beyond four parts.

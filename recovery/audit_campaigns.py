@@ -10,8 +10,8 @@ from datetime import datetime
 from recovery import slots
 from recovery.audit_reading import GENERATIONS_KNOWN, Found, NotDue, Reader
 from recovery.errors import RemoteError
-from recovery.model import Evidence, Facts, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, iso, marker_of
-from recovery.plan import key_for
+from recovery.model import Evidence, Facts, Kind, Saw, Schedule, Scheduled, Slot, System, Testimony, iso
+from recovery.plan import item_marker
 from recovery.ports import Automation, Campaign, Listing
 from recovery.testify import (
     CAMPAIGN_REPORT,
@@ -184,7 +184,7 @@ class CampaignReader(Reader):
         return Testimony(MARKER, Saw.OURS, self.clock.now(), True, detail, {"copies": refs}, sent[0].digest)
 
     def _markers(self, slot: Slot) -> tuple[str, ...]:
-        return tuple(marker_of(key_for(self.secret, slot, "item", g)) for g in range(GENERATIONS_KNOWN))
+        return tuple(item_marker(self.secret, slot, g) for g in range(GENERATIONS_KNOWN))
 
     # ---- automations
 

@@ -30,6 +30,7 @@ from recovery.model import (
     action_key,
     digest_of,
     iso,
+    marker_of,
 )
 from recovery.policy import Decision, Policy
 
@@ -75,6 +76,11 @@ def key_for(secret: bytes, slot: Slot, kind: str, generation: int = 0, detail: s
     return action_key(secret, slot.account, slot.system, kind, object_ref, iso(slot.due_at), generation)
 
 
+def item_marker(secret: bytes, slot: Slot, generation: int) -> str:
+    """What we put into the names of campaigns that belong to one generation of a slot's item."""
+    return marker_of(key_for(secret, slot, "item", generation))
+
+
 def make_plan(
     window: OutageWindow,
     findings: Iterable[Finding],
@@ -116,7 +122,7 @@ def freeze(
 
 def is_intact(plan: Plan) -> bool:
     """Whether the digest still covers the plan as it stands."""
-    return plan.digest in (_digest(plan), _digest_to_the_second(plan))
+    return plan.digest == _digest(plan) or plan.digest == _digest_to_the_second(plan)
 
 
 def _digest(plan: Plan) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from recovery.act import Ended, Runner
 from recovery.gate import Hold, Skip
 from recovery.ledger.rows import ActionSpec
-from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, PlanItem, Question, digest_of, marker_of
-from recovery.plan import key_for
+from recovery.model import ActionKind, ActionState, Harm, ItemOutcome, PlanItem, Question, digest_of
+from recovery.plan import item_marker, key_for
 from recovery.policy import Policy
 from recovery.ports import Account, Clock
 
@@ -41,7 +41,7 @@ class Context:
     @property
     def marker(self) -> str:
         """The item's marker as it stands in names at the remote."""
-        return marker_of(key_for(self.secret, self.item.slot, "item", self.item.generation))
+        return item_marker(self.secret, self.item.slot, self.item.generation)
 
     def spec(
         self, kind: ActionKind, harm: Harm, target_ref: str, *, detail: str = "", recipients: int = 0

@@ -24,8 +24,8 @@ from recovery.gate import (
     by_itself,
     may_release,
 )
-from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult, marker_of
-from recovery.plan import key_for
+from recovery.model import ActionKind, Harm, ItemOutcome, OpenAttempt, WriteResult
+from recovery.plan import item_marker
 from recovery.ports import Campaign, CampaignContent
 from recovery.recipes.armed import Armed
 from recovery.recipes.context import Context, confirmed, ended_by, held
@@ -252,10 +252,11 @@ class _Resend:
         row = await self.context.runner.ledger.action(self.context.spec(ActionKind.COPY, Harm.H0, self.ref).key)
         if row is None or row.attempts == 0:
             return None
+        marks = self._marks_of_the_original()
         for candidate in sorted(campaigns, key=_by_age):
             fresh = candidate.created_at is None or candidate.created_at >= self.context.item.slot.due_at
             later = _by_age(candidate) > (len(self.ref), self.ref)
-            free = candidate.status == "0" and self._unmarked(candidate) and candidate.source in ("", "copy")
+            free = candidate.status == "0" and _marks(candidate.name) <= marks and candidate.source in ("", "copy")
             if fresh and later and free and self._comparable() and await self._alike(candidate.ref):
                 return candidate
         return None
@@ -384,21 +385,21 @@ class _Resend:
             raise RemoteError("pro2", self.context.account.name, f"the list is not whole: {listing.problem}")
         siblings = tuple(x for x in listing.items if self.context.marker in x.name and x.ref != self.ref)
         parts = own_name(self.context.item.slot.name).casefold().split("…")  # a name too long was cut in its middle
-        foreign = []
+        foreign, marks = [], self._marks_of_the_original()
         for other in listing.items:
             later = other.created_at is None or other.created_at >= self.context.item.slot.due_at
             alike = all(part in other.name.casefold() for part in parts)
             looks_alike = alike and later and other.ref not in (self.ref, copy.ref)
-            by_hand = other.source == "copy" and self._unmarked(other)
+            by_hand = other.source == "copy" and _marks(other.name) <= marks
             if looks_alike and by_hand and other.status in ("1", "2", "5") and await self._alike(other.ref):
                 foreign.append(other)
         return siblings, tuple(foreign)
 
-    def _unmarked(self, other: Campaign) -> bool:
-        """Whether a name has no marker but its original's, which may be a copy of ours from another outage."""
+    def _marks_of_the_original(self) -> set[str]:
+        """The markers in its name that are not of this item: it may be a copy of ours from another outage."""
         c = self.context
-        ours = {marker_of(key_for(c.secret, c.item.slot, "item", n)) for n in range(c.item.generation + 1)}
-        return _marks(other.name) <= _marks(c.item.slot.name) - ours
+        ours = {item_marker(c.secret, c.item.slot, n) for n in range(c.item.generation + 1)}
+        return _marks(c.item.slot.name) - ours
 
     async def _closing(self, copy_ref: str) -> Ended:
         """The last look: if both moved, the overlap is counted, reported, and everything that reaches people stops."""

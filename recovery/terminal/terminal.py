@@ -30,7 +30,7 @@ UNBROKEN = "\x00"
 def run_command(command: Callable[[], Coroutine[Any, Any, int]], *, as_json: bool) -> int:
     """The command's exit code. No traceback reaches a person; `ALLCLEAR_DEBUG=1` shows one."""
     try:
-        import uvloop  # a third less processor time a call, and two milliseconds that --help need not wait for
+        import uvloop  # a quarter less processor time a call; imported here, because --help needs no loop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(command())
